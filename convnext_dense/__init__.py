@@ -1,0 +1,31 @@
+"""ConvNeXt V1 and V2 backbones for detection and segmentation with OpenMMLab.
+
+Importing this package is light: no torch and no mm* package. It makes a stand-in for mmcv's compiled ops available
+(``convnext_dense.compat``); the public names below are imported when they are first used.
+"""
+from importlib import import_module
+
+from convnext_dense.compat import install as _install_mmcv_fallback
+
+__version__ = '0.1.0'
+
+_PUBLIC = {
+    'ConvNeXt': 'convnext_dense.models',
+    'LayerDecayOptimWrapperConstructor': 'convnext_dense.engine',
+    'VARIANTS': 'convnext_dense.variants',
+    'Variant': 'convnext_dense.variants',
+    'get_variant': 'convnext_dense.variants',
+}
+__all__ = ['__version__', *_PUBLIC]
+
+_install_mmcv_fallback()
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}; public names are {sorted(__all__)}')
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

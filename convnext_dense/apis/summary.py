@@ -1,0 +1,24 @@
+"""The last lines of a run: its scores, and where everything is."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.dist import master_only
+from mmengine.runner import Runner
+
+
+@master_only
+def print_summary(runner: Runner, split: str = 'val') -> None:
+    """Print the last scores of ``split`` ('val' or 'test'), the checkpoints and the folder of pictures."""
+    hub = runner.message_hub
+    prefix = f'{split}/'
+    scores = {name.removeprefix(prefix): buffer.current() for name, buffer in hub.log_scalars.items()
+              if name.startswith(prefix) and not name.endswith('time')}
+    print('\nDone. ' + '  '.join(f'{name} {value:.2f}' for name, value in scores.items()))
+    for title, key in (('last checkpoint', 'last_ckpt'), ('best checkpoint', 'best_ckpt')):
+        if hub.get_info(key):
+            print(f'{title:16} {hub.get_info(key)}')
+    pictures = list(Path(runner.work_dir, 'pictures').glob('*.png'))
+    if pictures:
+        print(f'{"pictures":16} {len(pictures)} in {pictures[0].parent}: image, ground truth, prediction')
+    print(f'{"log":16} {Path(runner.log_dir) / (runner.timestamp + ".log")}')

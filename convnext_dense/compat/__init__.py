@@ -1,0 +1,4 @@
+"""A stand-in for mmcv's compiled ops (``mmcv._ext``), used only where mmcv was installed without them."""
+from .finder import install
+
+__all__ = ['install']

@@ -1,0 +1,1 @@
+"""Tensor operations of the network; they know nothing of ConvNeXt."""

@@ -1,0 +1,16 @@
+"""Child registries of mmengine's, scope ``convnext_dense``.
+
+mmengine imports ``<scope>.registry`` when it meets an unknown scope, so ``type='convnext_dense.X'`` is found from
+mmengine's, mmdet's and mmseg's registries with no ``custom_imports``. ``locations`` are imported at the first lookup.
+"""
+from mmengine import registry as mmengine_registry
+
+_SCOPE = 'convnext_dense'
+
+MODELS = mmengine_registry.Registry(
+    'model', parent=mmengine_registry.MODELS, scope=_SCOPE, locations=['convnext_dense.models'])
+OPTIM_WRAPPER_CONSTRUCTORS = mmengine_registry.Registry(
+    'optim wrapper constructor', parent=mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, scope=_SCOPE,
+    locations=['convnext_dense.engine'])
+HOOKS = mmengine_registry.Registry(
+    'hook', parent=mmengine_registry.HOOKS, scope=_SCOPE, locations=['convnext_dense.engine'])

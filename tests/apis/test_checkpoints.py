@@ -1,0 +1,47 @@
+"""mmengine's training state passes torch's safe loader; the door is no wider than that."""
+import pickle
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer, MessageHub
+
+from convnext_dense.apis import allow_training_checkpoints
+
+
+@pytest.fixture(autouse=True)
+def allowed():
+    before = torch.serialization.get_safe_globals()
+    allow_training_checkpoints()
+    yield
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(before)
+
+
+def test_message_hub_round_trip(tmp_path):
+    hub = MessageHub('round trip')
+    hub.update_scalar('train/loss', 1.5)
+    hub.update_scalar('train/loss', np.float64(2.5), 3)
+    hub.update_info('iter', 4)
+    torch.save(dict(message_hub=hub.state_dict(), weights=OrderedDict(w=torch.ones(2))), tmp_path / 'c.pth')
+    loaded = torch.load(tmp_path / 'c.pth', weights_only=True)
+    buffer = loaded['message_hub']['log_scalars']['train/loss']
+    assert isinstance(buffer, HistoryBuffer) and buffer.data[0].tolist() == [1.5, 2.5]
+    assert buffer.statistics('mean', 2) == 1.0  # (1.5 + 2.5) over counts 1 + 3
+
+
+class Reach:
+    """Pickles as getattr(owner, name)."""
+    def __init__(self, owner, name):
+        self.owner, self.name = owner, name
+
+    def __reduce__(self):
+        return getattr, (self.owner, self.name)
+
+
+@pytest.mark.parametrize('reach', [Reach(OrderedDict, '__init__'), Reach(HistoryBuffer, '__init__')])
+def test_getattr_reaches_nothing_else(tmp_path, reach):
+    torch.save(reach, tmp_path / 'c.pth')
+    with pytest.raises((pickle.UnpicklingError, ValueError), match='no statistic of a log history'):
+        torch.load(tmp_path / 'c.pth', weights_only=True)

@@ -1,0 +1,64 @@
+"""A strict session: fixed seeds, one thread, no network; and ``stack``, the mm* family under test."""
+import os
+import random
+import socket
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Before torch is imported, and inherited by the tools that tests start as their own processes.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ['HF_HUB_OFFLINE'] = '1'
+os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [os.environ.get('PYTHONPATH'), str(ROOT)]))
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
+_LOCAL_HOSTS = ('localhost', '127.0.0.1', '::1', '0.0.0.0', '', None)
+_connect, _getaddrinfo = socket.socket.connect, socket.getaddrinfo
+
+
+def _check_host(host):
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host not in (*_LOCAL_HOSTS, socket.gethostname()):
+        raise RuntimeError(f'tests use no network, but this one asked for {host!r}: give it a file or a fake instead')
+
+
+def _connect_locally(self, address):
+    if self.family in (socket.AF_INET, socket.AF_INET6):
+        _check_host(address[0])
+    return _connect(self, address)
+
+
+def _getaddrinfo_locally(host, *args, **kwargs):
+    _check_host(host)
+    return _getaddrinfo(host, *args, **kwargs)
+
+
+@pytest.fixture(autouse=True, scope='session')
+def no_network():
+    """Connections and look-ups of anything but this machine raise."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(socket.socket, 'connect', _connect_locally)
+    patch.setattr(socket, 'getaddrinfo', _getaddrinfo_locally)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds():
+    """The same random numbers for a test whether it runs alone or with others."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def stack() -> str:
+    """'onedl' or 'openmmlab': whose mmengine is imported. Both call themselves ``mmengine``, so the files are asked."""
+    import mmengine
+    installed_in = Path(mmengine.__file__).parents[1]
+    return 'onedl' if list(installed_in.glob(f'onedl_mmengine-{mmengine.__version__}*.dist-info')) else 'openmmlab'

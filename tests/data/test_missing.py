@@ -1,0 +1,41 @@
+import shutil
+
+import pytest
+
+from convnext_dense.data import ade20k
+from convnext_dense.data.missing import why_missing
+
+
+@pytest.fixture(scope='module')
+def written(tmp_path_factory):
+    root = tmp_path_factory.mktemp('data') / 'ade' / 'ADEChallengeData2016'
+    ade20k.write_sample(root, num_train=1, num_val=1)
+    return root
+
+
+@pytest.mark.parametrize('dataset', ['ADE20KDataset', 'mmseg.ADE20KDataset'])
+def test_nothing_is_missing(written, dataset):
+    assert why_missing(dataset, written) is None
+
+
+def test_absent(tmp_path):
+    message = why_missing('mmseg.ADE20KDataset', tmp_path / 'a' / 'b' / 'ade', config='configs/my.py')
+    for part in ('images/training', 'annotations/validation', 'ADEChallengeData2016.zip', 'sceneparsing.csail.mit.edu',
+                 f'prepare_data.py ade20k --root {tmp_path / "a" / "b" / "ade"}',
+                 'python tools/train.py configs/my.py --sample'):
+        assert part in message
+
+
+def test_an_empty_folder_is_missing(written, tmp_path):
+    root = shutil.copytree(written, tmp_path / 'copy')
+    for path in (root / 'annotations' / 'validation').iterdir():
+        path.unlink()
+    assert 'missing or empty: annotations/validation.' in why_missing('ADE20KDataset', root)
+
+
+def test_the_right_folder_nearby_is_named(written):
+    assert f'It seems to be in {written}: set data_root' in why_missing('ADE20KDataset', written.parent)
+
+
+def test_unknown_types_are_not_judged(tmp_path):
+    assert why_missing('mmseg.CityscapesDataset', tmp_path) is None

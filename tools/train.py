@@ -1,0 +1,58 @@
+"""Train a config: python tools/train.py configs/upernet_convnext_t_ade20k.py [--sample]"""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a checkout that is not installed
+
+import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
+from mmengine.config import DictAction  # noqa: E402
+from mmengine.runner import Runner  # noqa: E402
+
+from convnext_dense import apis  # noqa: E402
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train a config.')
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument('--sample', action='store_true',
+                        help='run it on drawn sample scenes with a short schedule and small crops')
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints (default: work_dirs/<name of the config>)')
+    parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint in the work dir')
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument('--seed', type=int, help='random seed (default: the config\'s, or a random one)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override settings of the config, e.g. optim_wrapper.optimizer.lr=1e-4')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        cfg = apis.load_config(args.config, args.cfg_options, args.work_dir)
+        if args.sample:
+            apis.use_sample(cfg)
+        if args.amp:
+            apis.use_amp(cfg)
+        apis.fit_to_machine(cfg)
+        apis.require_data(cfg)
+    except apis.ConfigError as error:
+        sys.exit(f'error: {error}')
+    cfg.launcher, cfg.resume = args.launcher, args.resume
+    if args.seed is not None:
+        cfg.merge_from_dict({'randomness.seed': args.seed})
+    apis.allow_training_checkpoints()
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    apis.print_summary(runner)
+
+
+if __name__ == '__main__':
+    main()
