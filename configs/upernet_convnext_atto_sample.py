@@ -8,11 +8,11 @@ _base_ = ['_base_/models_upernet_convnext.py', '_base_/ade20k.py', '_base_/sched
 data_root = 'data/sample/ade/ADEChallengeData2016'
 # The classes that the scenes hold, out of ADE20K's 150: mmseg maps the labels, the scores are over these.
 metainfo = dict(classes=(
-    'building', 'sky', 'tree', 'road', 'grass', 'sidewalk', 'person', 'mountain', 'plant', 'car', 'sea', 'fence',
-    'signboard', 'sand', 'streetlight'))
+    'building', 'sky', 'tree', 'road', 'grass', 'sidewalk', 'person', 'mountain', 'car', 'sea', 'fence', 'signboard',
+    'sand', 'streetlight'))
 num_classes = len(metainfo['classes'])
 crop_size = (192, 192)
-max_iters = 1200
+max_iters = 1400
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     data_preprocessor=dict(size=crop_size),
@@ -35,7 +35,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 optim_wrapper = dict(
     type='OptimWrapper', clip_grad=dict(max_norm=5.0),
-    optimizer=dict(type='AdamW', lr=4e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=3e-3, betas=(0.9, 0.999), weight_decay=0.05),
     constructor='convnext_dense.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(decay_rate=0.95, decay_type='layer_wise'))
 param_scheduler = [
