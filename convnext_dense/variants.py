@@ -30,6 +30,9 @@ class Variant:
             if isinstance(value, (str, bytes)) or not all(type(v) is int and v > 0 for v in value) or not len(value):
                 raise ValueError(f'{name} must be a sequence of positive integers, one for each stage; got {value!r}')
             object.__setattr__(self, name, tuple(value))
+        if not isinstance(self.use_grn, bool) or not 0 < self.norm_eps < 1:
+            raise ValueError('use_grn must be True or False and norm_eps a small positive number; '
+                             f'got use_grn={self.use_grn!r}, norm_eps={self.norm_eps!r}')
         if len(self.depths) != len(self.dims):
             raise ValueError(f'depths and dims must have one entry for each stage; got depths={self.depths} '
                              f'({len(self.depths)}) and dims={self.dims} ({len(self.dims)})')

@@ -33,11 +33,11 @@ def main() -> None:
         checkpoint, images = apis.require_checkpoint(args.checkpoint), apis.find_images(args.images)
         if args.sample:
             apis.use_sample(cfg)
+        apis.allow_training_checkpoints()
+        for picture in apis.predict_segmentation(cfg, checkpoint, images, Path(args.out), args.device):
+            print(picture)
     except apis.ConfigError as error:
         sys.exit(f'error: {error}')
-    apis.allow_training_checkpoints()
-    for picture in apis.predict_segmentation(cfg, checkpoint, images, Path(args.out), args.device):
-        print(picture)
 
 
 if __name__ == '__main__':

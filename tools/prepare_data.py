@@ -16,13 +16,16 @@ from convnext_dense.data import ade20k  # noqa: E402
 
 def write_sample(args: argparse.Namespace) -> int:
     root = args.root / 'ade' / 'ADEChallengeData2016'
+    asked = {name: value for name, value in (('num_train', args.train), ('num_val', args.val), ('seed', args.seed))
+             if value is not None}
     try:
-        written = ade20k.write_sample(root, args.train, args.val, args.seed)
+        written = ade20k.write_sample(root, **asked) if asked else ade20k.ensure_sample(root)
     except (FileExistsError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
-    print(f'{"Wrote" if written else "Already there:"} {args.train} training and {args.val} validation scenes, '
-          f'seed {args.seed}, in {root}')
+    stamp = ade20k.read_stamp(root)
+    print(f'{"Wrote" if written else "Already there:"} {stamp["counts"]["training"]} training and '
+          f'{stamp["counts"]["validation"]} validation scenes, seed {stamp["seed"]}, in {root}')
     print('Train on them: python tools/train.py configs/upernet_convnext_atto_sample.py\n'
           'Any other config: python tools/train.py CONFIG --sample')
     return 0
@@ -47,9 +50,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest='command', required=True)
     sample = commands.add_parser('sample', help="write drawn scenes with known answers in ADE20K's layout")
     sample.add_argument('--root', type=Path, default=Path('data/sample'), help='folder (default: %(default)s)')
-    sample.add_argument('--train', type=int, default=64, help='number of training scenes (default: %(default)s)')
-    sample.add_argument('--val', type=int, default=16, help='number of validation scenes (default: %(default)s)')
-    sample.add_argument('--seed', type=int, default=0, help='of the scenes (default: %(default)s)')
+    sample.add_argument('--train', type=int, help='number of training scenes (default: what is there, or 64)')
+    sample.add_argument('--val', type=int, help='number of validation scenes (default: what is there, or 16)')
+    sample.add_argument('--seed', type=int, help='of the scenes (default: what is there, or 0)')
     sample.set_defaults(run=write_sample)
     ade = commands.add_parser('ade20k', help='check a copy of ADE20K (ADEChallengeData2016)')
     ade.add_argument('--root', type=Path, required=True, help='folder that holds images/ and annotations/')

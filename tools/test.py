@@ -40,13 +40,14 @@ def main() -> None:
             apis.use_sample(cfg)
         if args.tta:
             apis.use_tta(cfg)
+        cfg.launcher = args.launcher
         apis.fit_to_machine(cfg)
         apis.require_data(cfg, ['test_dataloader'])
+        apis.allow_training_checkpoints()
+        runner = Runner.from_cfg(cfg)
+        apis.require_fit(runner.model, args.checkpoint)
     except apis.ConfigError as error:
         sys.exit(f'error: {error}')
-    cfg.launcher = args.launcher
-    apis.allow_training_checkpoints()
-    runner = Runner.from_cfg(cfg)
     runner.test()
     apis.print_summary(runner, 'test')
 

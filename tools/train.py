@@ -41,11 +41,14 @@ def main() -> None:
             apis.use_sample(cfg)
         if args.amp:
             apis.use_amp(cfg)
+        cfg.launcher = args.launcher
         apis.fit_to_machine(cfg)
         apis.require_data(cfg)
     except apis.ConfigError as error:
         sys.exit(f'error: {error}')
-    cfg.launcher, cfg.resume = args.launcher, args.resume
+    cfg.resume = args.resume
+    if args.resume and not Path(cfg.work_dir, 'last_checkpoint').is_file():
+        print(f'--resume: no checkpoint in {cfg.work_dir} yet, so training starts from the beginning')
     if args.seed is not None:
         cfg.merge_from_dict({'randomness.seed': args.seed})
     apis.allow_training_checkpoints()

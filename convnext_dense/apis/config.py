@@ -21,13 +21,16 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
     """Read ``path``, merge ``options`` (dotted keys and values) and set ``work_dir`` (``work_dirs/<name>`` if None).
 
     Raises:
-        ConfigError: no such file, or not a Python, YAML or JSON config.
+        ConfigError: no such file, no valid config, or an option that does not fit it.
     """
     if not Path(path).is_file():
         near = ', '.join(sorted(str(p) for p in Path(path).parent.glob('*.py'))[:8]) or 'none'
         raise ConfigError(f'config {path} does not exist. Configs beside it: {near}.')
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict(options or {})
+    try:
+        cfg = Config.fromfile(path)
+        cfg.merge_from_dict(options or {})
+    except (TypeError, KeyError, IndexError, SyntaxError) as error:
+        raise ConfigError(f'config {path} cannot be read or changed as asked: {error}') from error
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     return cfg
 
@@ -66,15 +69,21 @@ def use_amp(cfg: Config) -> None:
 
 
 def fit_to_machine(cfg: Config) -> None:
-    """Without a GPU: single precision (mmengine's mixed precision needs one) and gloo; with one, as configured."""
+    """Without a GPU: single precision, as mmengine's mixed precision needs one; with one, as configured.
+
+    Raises:
+        ConfigError: several processes are asked for and there is no GPU: mmengine gives each process its own.
+    """
     if torch.cuda.is_available():
         return
+    if cfg.get('launcher', 'none') != 'none':
+        raise ConfigError(f'--launcher {cfg.launcher} gives each process a GPU of its own, and torch sees none here. '
+                          'Leave --launcher out to run in one process on the CPU.')
     if cfg.get('optim_wrapper', {}).get('type') == 'AmpOptimWrapper':
         cfg.optim_wrapper.type = 'OptimWrapper'
         cfg.optim_wrapper.pop('loss_scale', None)
         cfg.optim_wrapper.pop('dtype', None)
         print_log('No GPU: training in single precision, not the mixed precision of the config.')
-    cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
 
 
 def require_checkpoint(path: str) -> str:

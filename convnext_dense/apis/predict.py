@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.runner import load_checkpoint
 from PIL import Image
 
+from convnext_dense.apis.checkpoints import require_fit
 from convnext_dense.apis.config import ConfigError
 from convnext_dense.data.pictures import draw_segmentation
 
@@ -35,17 +37,26 @@ def predict_segmentation(cfg: Config, checkpoint: str, images: Sequence[Path], o
     """Write ``out/<image>.png``, image beside prediction with a legend, for each image; yields each path when written.
 
     Images of one name in different folders are told apart by a number.
+
+    Raises:
+        ConfigError: the checkpoint does not fit the model, or a file is no image.
     """
     from mmseg.apis import inference_model, init_model
-    model = init_model(cfg, checkpoint, device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    model = init_model(cfg, None, device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    require_fit(model, checkpoint)
+    meta = load_checkpoint(model, checkpoint, map_location='cpu').get('meta', {}).get('dataset_meta')
+    if not meta:
+        raise ConfigError(f'{checkpoint} does not name its classes: expected meta.dataset_meta, as training writes it')
     out.mkdir(parents=True, exist_ok=True)
     written: dict[str, int] = {}
     for path in images:
-        image = np.asarray(Image.open(path).convert('RGB'))
+        try:
+            image = np.asarray(Image.open(path).convert('RGB'))
+        except OSError as error:
+            raise ConfigError(f'{path} cannot be read as an image ({error})') from error
         sample = inference_model(model, image[..., ::-1].copy())  # BGR, as mmcv reads files
         prediction = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
         number = written[path.stem] = written.get(path.stem, 0) + 1
         picture = out / (f'{path.stem}.png' if number == 1 else f'{path.stem}_{number}.png')
-        meta = model.dataset_meta
         draw_segmentation(image, prediction, None, meta['classes'], meta['palette']).save(picture)
         yield picture

@@ -7,11 +7,11 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from convnext_dense.apis.config import LOADERS, ConfigError, iter_datasets
-from convnext_dense.data.ade20k import write_sample
+from convnext_dense.data.ade20k import ensure_sample
 
 ROOT = Path('data/sample')
 # By the type of data set: the folder under ROOT, and what writes it.
-WRITERS = {'ADE20KDataset': ('ade/ADEChallengeData2016', write_sample)}
+WRITERS = {'ADE20KDataset': ('ade/ADEChallengeData2016', ensure_sample)}
 
 MAX_ITERS = 40
 CROP = 128  # pixels
@@ -36,7 +36,10 @@ def use_sample(cfg: Config, root: Path = ROOT) -> None:
             raise ConfigError(f'--sample has scenes for {", ".join(WRITERS)}; this config reads {dataset.type}. '
                               'Run it on its own data, without --sample.')
         folder, write = WRITERS[kind]
-        write(root / folder)
+        try:
+            write(root / folder)
+        except FileExistsError as error:
+            raise ConfigError(str(error)) from error
         dataset.data_root = str(root / folder)
     _shrink_images(cfg)
     _shorten(cfg)
@@ -44,11 +47,14 @@ def use_sample(cfg: Config, root: Path = ROOT) -> None:
 
 
 def _shrink_images(cfg: Config) -> None:
-    for node in _walk([cfg[key] for key in cfg]):
+    nodes = list(_walk([cfg[key] for key in cfg]))
+    base = next((min(node.scale) for node in nodes if node.get('type') == 'RandomResize'), None)
+    for node in nodes:
         if node.get('type') == 'RandomCrop':
             node.crop_size = (CROP, CROP)
         elif node.get('type') in ('RandomResize', 'Resize') and 'scale' in node:
-            node.scale = SCALE
+            ratio = min(node.scale) / (base or min(node.scale))  # test-time augmentation keeps its ratios
+            node.scale = tuple(round(side * ratio) for side in SCALE)
     if cfg.model.get('data_preprocessor', {}).get('size'):
         cfg.model.data_preprocessor.size = (CROP, CROP)
     test_cfg = cfg.model.get('test_cfg', {})
@@ -83,11 +89,15 @@ def _start_from_random_weights(cfg: Config) -> None:
         cfg.load_from = None
 
 
-def _walk(node):
-    """Every mapping inside ``node``, itself included."""
+def _walk(node, seen: set | None = None):
+    """Every mapping inside ``node``, itself included; one that stands in several places comes once."""
+    seen = set() if seen is None else seen
+    if id(node) in seen:
+        return
+    seen.add(id(node))
     if isinstance(node, dict):
         yield node
         node = list(node.values())
     if isinstance(node, (list, tuple)):
         for child in node:
-            yield from _walk(child)
+            yield from _walk(child, seen)

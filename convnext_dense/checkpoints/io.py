@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from urllib.parse import urlparse
 
 import torch
 from torch import Tensor
@@ -33,8 +34,7 @@ def read_checkpoint(source: str | Path) -> dict[str, Tensor]:
 
 def _read(source: str):
     if source.startswith(('http://', 'https://')):
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.hub.load_state_dict_from_url(source, map_location='cpu', weights_only=True)
+        source = _download(source)
     if not Path(source).is_file():
         raise FileNotFoundError(f'checkpoint {source} does not exist. Give the path of a file, or an https:// address.')
     try:
@@ -49,6 +49,19 @@ def _read(source: str):
         raise ValueError(f'{source} cannot be read as a checkpoint ({reason}). Expected a complete .safetensors or '
                          'torch file that holds only weights: download it again, or convert it where it was made.'
                          ) from error
+
+
+def _download(address: str) -> str:
+    """Path of the file in torch's cache of checkpoints; fetched if it is not there yet."""
+    path = Path(torch.hub.get_dir(), 'checkpoints', Path(urlparse(address).path).name)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(address, str(path))  # to a temporary file, then renamed
+        except OSError as error:  # urllib's errors are of this kind
+            raise ValueError(f'{address} cannot be fetched ({error}). Check the address and the connection, or download '
+                             'the file elsewhere and give its path.') from error
+    return str(path)
 
 
 def _describe(content) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from convnext_dense.data.folders import read_stamp, write_folder
+from convnext_dense.data.folders import is_complete, read_stamp, write_folder
 from convnext_dense.data.scenes import SPLITS, Scene, draw_scene
 
 # Label i + 1 is CLASSES[i]; spelled as in mmseg's ADE20KDataset.METAINFO, blank after 'bed ' included.
@@ -80,6 +80,14 @@ def write_sample(root: str | Path, num_train: int = 64, num_val: int = 16, seed:
         for split, count in counts.items():
             _write_split(folder, split, count, seed)
     return write_folder(Path(root), dict(counts=counts, seed=seed, version=SAMPLE_VERSION), write)
+
+
+def ensure_sample(root: str | Path) -> bool:
+    """Write the default sample unless a complete one of this version, of whatever size and seed, is there already."""
+    stamp = read_stamp(Path(root))
+    if stamp is not None and stamp.get('version') == SAMPLE_VERSION and is_complete(Path(root), stamp):
+        return False
+    return write_sample(root)
 
 
 def find_root(path: str | Path) -> Path | None:

@@ -23,7 +23,8 @@ def _count_files(root: Path) -> int:
     return sum(len(files) for _, _, files in os.walk(root))
 
 
-def _is_complete(root: Path, parameters: dict) -> bool:
+def is_complete(root: Path, parameters: dict) -> bool:
+    """Whether we wrote this folder with these parameters and every file is still there."""
     if read_stamp(root) != parameters:
         return False
     return json.loads((root / _STAMP).read_text()).get('files') == _count_files(root) - 1
@@ -39,7 +40,7 @@ def write_folder(root: Path, parameters: dict, write: Callable[[Path], None]) ->
         FileExistsError: ``root`` holds something that has no stamp of ours; it is left as it is.
     """
     root = root.resolve()
-    if _is_complete(root, parameters):
+    if is_complete(root, parameters):
         return False
     if root.exists() and read_stamp(root) is None and (not root.is_dir() or any(root.iterdir())):
         raise FileExistsError(f'{root} holds data that is not a drawn sample, and is left as it is; '
@@ -57,14 +58,14 @@ def write_folder(root: Path, parameters: dict, write: Callable[[Path], None]) ->
 
 def _replace(root: Path, fresh: Path, old: Path, parameters: dict) -> bool:
     """Move ``fresh`` to ``root``; False when another process has just put the same there."""
-    if _is_complete(root, parameters):
+    if is_complete(root, parameters):
         return False
     try:
         if root.exists():
             root.rename(old)
         fresh.rename(root)
     except OSError:
-        if _is_complete(root, parameters):
+        if is_complete(root, parameters):
             return False
         if old.exists() and not root.exists():
             old.rename(root)

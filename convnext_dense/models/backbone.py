@@ -63,12 +63,19 @@ class ConvNeXt(layers.ConvNeXt, BaseModule):
 
     def init_weights(self):
         """Load ``init_cfg``'s checkpoint strictly and log what was loaded; any other ``init_cfg`` is mmengine's."""
-        if not isinstance(self.init_cfg, dict) or self.init_cfg.get('type') != 'Pretrained':
+        if isinstance(self.init_cfg, (list, tuple)) and any(_is_pretrained(cfg) for cfg in self.init_cfg):
+            raise ValueError("init_cfg must be dict(type='Pretrained', checkpoint=...) itself, not a list that holds it: "
+                             f'the file sets every weight of the trunk; got {self.init_cfg}')
+        if not _is_pretrained(self.init_cfg):
             super().init_weights()
         elif not self._is_init:
             report = load_pretrained(self, self.init_cfg)
             print_log(f'{self.init_cfg["checkpoint"]}: {report}', logger='current')
             self._is_init = True
+
+
+def _is_pretrained(init_cfg) -> bool:
+    return isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'
 
 
 def _check_out_indices(out_indices: Sequence[int], num_stages: int) -> tuple[int, ...]:

@@ -11,8 +11,9 @@ from convnext_dense.apis import allow_training_checkpoints
 
 
 @pytest.fixture(autouse=True)
-def allowed():
+def allowed(monkeypatch):
     before = torch.serialization.get_safe_globals()
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '0')  # put back after the test
     allow_training_checkpoints()
     yield
     torch.serialization.clear_safe_globals()
@@ -29,6 +30,23 @@ def test_message_hub_round_trip(tmp_path):
     buffer = loaded['message_hub']['log_scalars']['train/loss']
     assert isinstance(buffer, HistoryBuffer) and buffer.data[0].tolist() == [1.5, 2.5]
     assert buffer.statistics('mean', 2) == 1.0  # (1.5 + 2.5) over counts 1 + 3
+
+
+class Opens:
+    """Pickles as open(path, 'w'), which would leave a file."""
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, 'w')
+
+
+def test_mmengines_loader_runs_no_code(tmp_path):
+    from mmengine.runner import load_checkpoint
+    torch.save(dict(state_dict={}, meta=Opens(str(tmp_path / 'marker'))), tmp_path / 'c.pth')
+    with pytest.raises(pickle.UnpicklingError):
+        load_checkpoint(torch.nn.Linear(1, 1), str(tmp_path / 'c.pth'), map_location='cpu')
+    assert not (tmp_path / 'marker').exists()
 
 
 class Reach:

@@ -59,11 +59,13 @@ def test_amp():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='for machines without a GPU')
-def test_without_a_gpu_the_run_is_in_single_precision_over_gloo():
+def test_without_a_gpu_the_run_is_in_single_precision_and_one_process():
     cfg = apis.load_config(ADE20K)
     apis.fit_to_machine(cfg)
     assert cfg.optim_wrapper.type == 'OptimWrapper' and 'loss_scale' not in cfg.optim_wrapper
-    assert cfg.env_cfg.dist_cfg.backend == 'gloo'
+    cfg.launcher = 'pytorch'
+    with pytest.raises(apis.ConfigError, match='a GPU of its own'):
+        apis.fit_to_machine(cfg)
 
 
 def test_tta_needs_the_configs_own():

@@ -229,6 +229,8 @@ def test_bad_images(image, message):
     (dict(arch='tinny'), "Did you mean 'tiny'"), (dict(arch=dict(depths=(1, 1))), r"missing \['dims'\]"),
     (dict(arch=dict(depths=(1, 1), dims=(8,))), 'one entry for each stage'),
     (dict(arch=dict(depths=(1, 0), dims=(8, 8))), 'positive integers'),
+    (dict(arch=dict(depths=(1,), dims=(8,), use_grn='no')), 'use_grn must be True or False'),
+    (dict(arch=dict(depths=(1,), dims=(8,), norm_eps=-1)), 'norm_eps a small positive number'),
     (dict(arch=dict(depths=(1,), dims=(8,), num_layers=6)), r"unknown \['num_layers'\]")])
 def test_bad_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):

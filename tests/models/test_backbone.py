@@ -171,6 +171,26 @@ def test_safetensors_and_bad_init_cfg(tmp_path):
                for name, value in pretrained(tmp_path / 'w.safetensors').state_dict().items())
     with pytest.raises(ValueError, match="takes checkpoint"):
         ConvNeXt(SMALL, init_cfg=dict(type='Pretrained', file='x')).init_weights()
+    with pytest.raises(ValueError, match='not a list that holds it'):
+        ConvNeXt(SMALL, init_cfg=[dict(type='Pretrained', checkpoint='x.pth')]).init_weights()
+
+
+def test_web_addresses_are_fetched_once_and_read_alike(tmp_path, monkeypatch):
+    from safetensors.torch import save_file
+    fetched = []
+
+    def fetch(address, path):
+        fetched.append(address)
+        if 'absent' in address:
+            raise OSError('HTTP Error 404: Not Found')
+        save_file({'w': torch.ones(2)}, path)
+    monkeypatch.setattr('torch.hub.download_url_to_file', fetch)
+    monkeypatch.setattr('torch.hub.get_dir', lambda: str(tmp_path))
+    for _ in range(2):
+        assert read_checkpoint('https://example.org/a/w.safetensors?v=1')['w'].tolist() == [1, 1]
+    assert len(fetched) == 1
+    with pytest.raises(ValueError, match='absent.pth cannot be fetched .*404'):
+        read_checkpoint('https://example.org/absent.pth')
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])

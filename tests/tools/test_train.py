@@ -73,8 +73,13 @@ def test_train_resume_evaluate_predict(folder):
 
 
 def test_errors_are_one_clear_line(folder):
+    import torch
+    torch.save(dict(state_dict={'w': torch.ones(1)}, meta={}), folder / 'other.pth')
+    (folder / 'text.pth').write_text('no weights')
     for args, words in [(('train', 'absent.py'), 'absent.py does not exist'),
                         (('test', 'tiny.py', 'absent.pth'), 'absent.pth does not exist'),
+                        (('test', 'tiny.py', 'other.pth'), 'other.pth does not fit the model'),
+                        (('predict', 'tiny.py', 'text.pth', folder / 'ade' / 'images' / 'training'), 'cannot be read'),
                         (('train', ROOT / 'configs' / 'upernet_convnext_t_ade20k.py'), '--sample')]:
         out = run_tool(*args, cwd=folder, code=1)
         assert 'error: ' in out and words in out and 'Traceback' not in out
