@@ -7,7 +7,7 @@ from mmengine.logging import HistoryBuffer
 from torch import nn
 
 from convnext_dense.apis.config import ConfigError
-from convnext_dense.checkpoints import read_checkpoint
+from convnext_dense.checkpoints import fits, read_checkpoint
 
 
 def allow_training_checkpoints() -> None:
@@ -39,7 +39,7 @@ def require_fit(model: nn.Module, checkpoint: str) -> None:
         raise ConfigError(str(error)) from error
     wrong = [f'{name}: {"missing" if name not in given else f"file {tuple(given[name].shape)}"}, model '
              f'{tuple(value.shape)}' for name, value in own.items()
-             if name not in given or given[name].numel() != value.numel()]
+             if name not in given or not fits(given[name], value)]
     if wrong:
         raise ConfigError(f'{checkpoint} does not fit the model of this config: {len(wrong)} of {len(own)} weights are '
                           f'missing or have another shape: {"; ".join(wrong[:3])}. Give the config that trained it.')

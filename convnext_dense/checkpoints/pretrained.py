@@ -53,7 +53,7 @@ def load_trunk(module: nn.Module, state_dict: Mapping[str, Tensor], prefix: str 
     own = module.state_dict()
     missing = [key for key in own if key.startswith(_TRUNK) and key not in given]
     misshapen = [f'{key}: file {tuple(given[key].shape)}, model {tuple(own[key].shape)}'
-                 for key in own if key in given and not _fits(given[key], own[key])]
+                 for key in own if key in given and not fits(given[key], own[key])]
     if missing or misshapen:
         raise ValueError(f'{name} does not fit the backbone (depths {module.depths}, dims {module.dims}). Missing: '
                          f'{_short(missing)}. Wrong shape: {_short(misshapen)}. Expected the authors\' names '
@@ -65,7 +65,7 @@ def load_trunk(module: nn.Module, state_dict: Mapping[str, Tensor], prefix: str 
     return LoadReport(tuple(loaded), tuple(key for key in own if key not in loaded), tuple(dropped))
 
 
-def _fits(given: Tensor, own: Tensor) -> bool:
+def fits(given: Tensor, own: Tensor) -> bool:
     """Equal shapes; or a vector written with leading ones, as the authors write GRN's (1, 1, 1, 4C)."""
     return given.shape == own.shape or own.dim() == 1 and given.numel() == given.shape[-1] == own.numel()
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 
-from convnext_dense.apis import allow_training_checkpoints
+from convnext_dense.apis import ConfigError, allow_training_checkpoints, require_fit
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +63,14 @@ def test_getattr_reaches_nothing_else(tmp_path, reach):
     torch.save(reach, tmp_path / 'c.pth')
     with pytest.raises((pickle.UnpicklingError, ValueError), match='no statistic of a log history'):
         torch.load(tmp_path / 'c.pth', weights_only=True)
+
+
+@pytest.mark.parametrize(('weight', 'words'), [(torch.ones(3, 2), r'file \(3, 2\), model \(2, 3\)'), (None, 'missing')])
+def test_weights_of_another_shape_or_missing_are_refused(tmp_path, weight, words):
+    model = torch.nn.Linear(3, 2)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'right.pth')
+    require_fit(model, str(tmp_path / 'right.pth'))
+    wrong = {'bias': torch.ones(2)} | ({} if weight is None else {'weight': weight})
+    torch.save(dict(state_dict=wrong), tmp_path / 'wrong.pth')
+    with pytest.raises(ConfigError, match=f'wrong.pth does not fit.*1 of 2 weights.*weight: {words}'):
+        require_fit(model, str(tmp_path / 'wrong.pth'))
