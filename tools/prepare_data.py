@@ -15,7 +15,7 @@ from convnext_dense.data import ade20k  # noqa: E402
 
 
 def write_sample(args: argparse.Namespace) -> int:
-    root = args.root / 'ade' / 'ADEChallengeData2016'
+    root = args.root / ade20k.SAMPLE_FOLDER
     asked = {name: value for name, value in (('num_train', args.train), ('num_val', args.val), ('seed', args.seed))
              if value is not None}
     try:

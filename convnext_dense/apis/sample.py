@@ -7,11 +7,11 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from convnext_dense.apis.config import LOADERS, ConfigError, iter_datasets
-from convnext_dense.data.ade20k import ensure_sample
+from convnext_dense.data.ade20k import SAMPLE_FOLDER, ensure_sample
 
 ROOT = Path('data/sample')
 # By the type of data set: the folder under ROOT, and what writes it.
-WRITERS = {'ADE20KDataset': ('ade/ADEChallengeData2016', ensure_sample)}
+WRITERS = {'ADE20KDataset': (SAMPLE_FOLDER, ensure_sample)}
 
 MAX_ITERS = 40
 CROP = 128  # pixels

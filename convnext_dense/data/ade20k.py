@@ -35,6 +35,7 @@ CLASSES = (
     'shower', 'radiator', 'glass', 'clock', 'flag',
 )
 COUNTS = dict(training=20210, validation=2000)
+SAMPLE_FOLDER = Path('ade/ADEChallengeData2016')  # of the sample, inside its root: data/sample by default
 # What the sample's scenes hold; the number of times a name stands here is its share among the things drawn. Plants are
 # left out: of all classes a short run learns them last.
 SAMPLE_THINGS = ('person', 'person', 'person', 'car', 'car', 'car', 'tree', 'tree', 'streetlight', 'streetlight',

@@ -53,7 +53,7 @@ def why_missing(dataset: str, root: str | Path, config: str = 'CONFIG') -> str |
     absent = [folder for folder in source.folders if not (root / folder).is_dir() or not any((root / folder).iterdir())]
     if not absent:
         return None
-    if 'sample' in root.parts:
+    if root.parts[-3:] == ('sample', *ade20k.SAMPLE_FOLDER.parts):
         return (f'The drawn sample scenes are not in {root}. Write them, from the folder of the project, with: '
                 'python tools/prepare_data.py sample')
     near = source.find_root(root)

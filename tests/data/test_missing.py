@@ -39,3 +39,10 @@ def test_the_right_folder_nearby_is_named(written):
 
 def test_unknown_types_are_not_judged(tmp_path):
     assert why_missing('mmseg.CityscapesDataset', tmp_path) is None
+
+
+def test_the_missing_sample_is_written_not_downloaded(tmp_path):
+    reason = why_missing('ADE20KDataset', tmp_path / 'sample' / 'ade' / 'ADEChallengeData2016')
+    assert 'python tools/prepare_data.py sample' in reason and 'ADEChallengeData2016.zip' not in reason
+    real = why_missing('ADE20KDataset', tmp_path / 'sample' / 'of' / 'mine')  # the user's own folder of that name
+    assert 'ADEChallengeData2016.zip' in real
