@@ -1,4 +1,44 @@
-"""The operations that ``layers`` may call, whichever implementation stands behind them."""
-from convnext_dense.ops.reference import global_response_norm
+"""The operations that ``layers`` may call, whichever implementation stands behind them.
 
-__all__ = ['global_response_norm']
+Each takes and returns what its reference does, and ``implementation``: 'triton', 'torch', or 'auto' as measured;
+``dispatch`` says which and why not another. Products need factors of one dtype: cast them under autocast.
+"""
+import functools
+import inspect
+from collections.abc import Callable
+
+from torch import Tensor
+
+from convnext_dense.ops import dispatch, reference
+
+__all__ = list(dispatch.OPERATIONS)
+
+
+def _dispatched(operation: str) -> Callable:
+    plain = getattr(reference, operation)
+    names = list(inspect.signature(plain).parameters)
+
+    @functools.wraps(plain)
+    def run(*args, implementation: str | None = None, **kwargs):
+        given = (*args, *(kwargs[name] for name in names[len(args):] if name in kwargs))
+        tensors = [one for one in given if one is None or isinstance(one, Tensor)]
+        if dispatch.choose(operation, *tensors, implementation=implementation) == 'torch':
+            return plain(*args, **kwargs)
+        from convnext_dense.ops import library  # declares the operations to torch: not before they are used
+        return library.OPS[operation](*args, **kwargs)
+
+    return run
+
+
+depthwise_conv = _dispatched('depthwise_conv')
+depthwise_input_grad = _dispatched('depthwise_input_grad')
+depthwise_weight_grad = _dispatched('depthwise_weight_grad')
+depthwise_layer_norm = _dispatched('depthwise_layer_norm')
+layer_norm = _dispatched('layer_norm')
+layer_norm_backward = _dispatched('layer_norm_backward')
+linear_gelu = _dispatched('linear_gelu')
+linear_residual = _dispatched('linear_residual')
+gelu_backward = _dispatched('gelu_backward')
+mlp_backward = _dispatched('mlp_backward')
+global_response_norm = _dispatched('global_response_norm')
+global_response_norm_backward = _dispatched('global_response_norm_backward')
