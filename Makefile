@@ -3,19 +3,19 @@ PYTHON ?= python3
 CONFIG ?= configs/upernet_convnext_atto_sample.py
 ARGS ?=
 
-SAMPLE_CONFIG := configs/upernet_convnext_atto_sample.py
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --no-deps
 export PIP_ROOT_USER_ACTION := ignore
 # Without isolation a source build would see torch, and mmcv would start to compile.
 unexport PIP_NO_BUILD_ISOLATION
 
-.PHONY: help setup train test test-openmmlab clean
+.PHONY: help setup train pretrain-transfer test test-openmmlab clean
 .NOTPARALLEL:
 
 help:
 	@echo 'make setup           make .venv from requirements/onedl.txt (PYTHON=python3.12 to choose the interpreter)'
 	@echo 'make train           train, evaluate and draw; CONFIG=... for another config, ARGS="--seed 1" for its options'
+	@echo 'make pretrain-transfer  pretrain a classifier, then train segmentation with and without its weights'
 	@echo 'make test            run the tests; ARGS="-k backbone" to choose, ARGS="-m slow" for the long ones'
 	@echo 'make test-openmmlab  the same tests on the original OpenMMLab releases'
 	@echo 'make clean           remove the environments and caches (data/ and work_dirs/ stay)'
@@ -24,17 +24,22 @@ setup: .venv/.ready
 	@echo '.venv is ready'
 
 train: .venv/.ready
-	@if [ '$(CONFIG)' = '$(SAMPLE_CONFIG)' ]; then $(PY) tools/prepare_data.py sample; fi
+	@case '$(CONFIG)' in *_sample.py) $(PY) tools/prepare_data.py sample --config '$(CONFIG)';; esac
 	@$(PY) tools/train.py $(CONFIG) $(ARGS)
 
-test: .venv/.ready-to-test
+pretrain-transfer: .venv/.ready
+	@$(PY) tools/prepare_data.py sample --config configs/convnext_atto_sample.py
+	@$(PY) tools/prepare_data.py sample --config configs/upernet_convnext_atto_sample.py
+	@$(PY) tools/pretrain_transfer.py $(ARGS)
+
+test: .venv/.ready-to-test .peers/.ready
 	@$(PY) -m pytest $(ARGS)
 
-test-openmmlab: .venv/.ready-to-test .overlay/.ready
+test-openmmlab: .venv/.ready-to-test .peers/.ready .overlay/.ready
 	@PYTHONPATH="$(CURDIR)/.overlay" $(PY) -m pytest $(ARGS)
 
 clean:
-	rm -rf .venv .overlay .pytest_cache build *.egg-info
+	rm -rf .venv .overlay .peers .pytest_cache build *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # A stamp is written last: what was interrupted has none and is made again from nothing.
@@ -60,4 +65,9 @@ clean:
 	@rm -rf .overlay
 	@grep '==' requirements/openmmlab.txt | $(PIP) --target .overlay -r /dev/stdin
 	@rm -rf .overlay/tests
+	@touch $@
+
+.peers/.ready: .venv/.locked requirements/peers.txt
+	@rm -rf .peers
+	@$(PIP) --target .peers -r requirements/peers.txt
 	@touch $@

@@ -11,9 +11,11 @@ __version__ = '0.1.0'
 
 _PUBLIC = {
     'ConvNeXt': 'convnext_dense.models',
+    'ConvNeXtClassifier': 'convnext_dense.models',
     'LayerDecayOptimWrapperConstructor': 'convnext_dense.engine',
     'VARIANTS': 'convnext_dense.variants',
     'Variant': 'convnext_dense.variants',
+    'convert_state_dict': 'convnext_dense.checkpoints',
     'get_variant': 'convnext_dense.variants',
 }
 __all__ = ['__version__', *_PUBLIC]

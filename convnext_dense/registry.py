@@ -14,3 +14,11 @@ OPTIM_WRAPPER_CONSTRUCTORS = mmengine_registry.Registry(
     locations=['convnext_dense.engine'])
 HOOKS = mmengine_registry.Registry(
     'hook', parent=mmengine_registry.HOOKS, scope=_SCOPE, locations=['convnext_dense.engine'])
+LOOPS = mmengine_registry.Registry(
+    'loop', parent=mmengine_registry.LOOPS, scope=_SCOPE, locations=['convnext_dense.engine'])
+METRICS = mmengine_registry.Registry(
+    'metric', parent=mmengine_registry.METRICS, scope=_SCOPE, locations=['convnext_dense.engine'])
+DATASETS = mmengine_registry.Registry(
+    'dataset', parent=mmengine_registry.DATASETS, scope=_SCOPE, locations=['convnext_dense.datasets'])
+DATA_SAMPLERS = mmengine_registry.Registry(
+    'data sampler', parent=mmengine_registry.DATA_SAMPLERS, scope=_SCOPE, locations=['convnext_dense.datasets'])

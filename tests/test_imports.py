@@ -18,16 +18,18 @@ MAY_IMPORT = {
     'variants': set(),
     'ops': {'torch', 'triton'},
     'layers': {'torch', 'timm', '.variants', '.ops'},
-    'checkpoints': {'torch', 'safetensors'},
+    'checkpoints': {'numpy', 'torch', 'safetensors', 'timm', 'huggingface_hub', '.variants'},
     'compat': {'torch', 'torchvision'},
-    'data': {'numpy', 'PIL', 'pycocotools'},
-    'models': {'torch', 'timm', 'mmengine', '.', '.layers', '.variants', '.registry', '.checkpoints'},
-    'engine': {'numpy', 'PIL', 'torch', 'mmengine', 'rich', '.', '.registry', '.data'},
+    'data': {'numpy', 'PIL', 'pycocotools', 'scipy'},
+    'models': {'torch', 'torchvision', 'timm', 'mmengine', '.', '.layers', '.variants', '.registry', '.checkpoints'},
+    'datasets': {'numpy', 'PIL', 'torch', 'torchvision', 'timm', 'mmengine', '.registry', '.data'},
+    'engine': {'numpy', 'PIL', 'torch', 'mmengine', 'rich', '.', '.registry', '.data', '.checkpoints'},
     'apis': {'numpy', 'PIL', 'rich', 'torch', 'timm', *MM_PACKAGES,
-             '.', '.registry', '.variants', '.layers', '.models', '.engine', '.checkpoints', '.compat', '.data'},
+             '.', '.registry', '.variants', '.layers', '.models', '.engine', '.checkpoints', '.compat', '.data',
+             '.datasets'},
 }
 TOOLS_MAY_IMPORT = {'mmengine', '.', '.apis', '.data'}
-ONLY_WHEN_NEEDED = {'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'triton'}
+ONLY_WHEN_NEEDED = {'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'triton', 'huggingface_hub', 'pycocotools', 'scipy'}
 
 
 class Import(NamedTuple):

@@ -21,7 +21,7 @@ SETUP.read(ROOT / 'setup.cfg', encoding='utf-8')
 # Asked for by a package of the lock and left out on purpose; requirements/base.txt says why.
 LEFT_OUT = {'imagecorruptions-imaug', 'opencv-python'}
 # Not written by us, or not source.
-SKIPPED = {'.git', '.venv', '.overlay', '.pytest_cache', '__pycache__', 'build', 'data', 'work_dirs'}
+SKIPPED = {'.git', '.venv', '.overlay', '.peers', '.pytest_cache', '__pycache__', 'build', 'data', 'work_dirs'}
 
 
 def _listed(text: str) -> dict[str, Requirement]:
@@ -68,7 +68,7 @@ def _sources() -> list[Path]:
     return [path for path in found if path.suffix in {'', '.cfg', '.md', '.py', '.toml', '.txt', '.yaml', '.json'}]
 
 
-@pytest.mark.parametrize('name', [*STACKS, 'test'])
+@pytest.mark.parametrize('name', [*STACKS, 'test', 'peers'])
 def test_lock_pins_exactly(name):
     pin = re.compile(r'[a-z0-9-]+==[\w.]+(; python_version [<>]=? "3\.\d+")?')
     assert [line for line in _lines(name) if not pin.fullmatch(line)] == []
@@ -112,8 +112,8 @@ def test_core_install_has_what_the_package_imports():
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
     third_party = {name.split('.')[0].lower() for name in names} - {one.lower() for one in sys.stdlib_module_names}
-    with_a_stack = {'mmcv', 'mmdet', 'mmengine', 'mmseg', 'pycocotools', 'cv2', 'matplotlib'}
-    other_name = {'pil': 'pillow', 'triton': 'torch'}
+    with_a_stack = {'mmcv', 'mmdet', 'mmengine', 'mmseg', 'pycocotools', 'cv2', 'matplotlib', 'scipy'}
+    other_name = {'pil': 'pillow', 'triton': 'torch', 'huggingface_hub': 'huggingface-hub'}
     assert {other_name.get(one, one) for one in third_party} - with_a_stack - {'convnext_dense'} <= set(_core())
 
 

@@ -14,10 +14,12 @@ from convnext_dense import apis  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Draw what a trained segmentor sees in images.')
+    parser = argparse.ArgumentParser(description='Draw what a trained segmentor or detector sees in images.')
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='file that training wrote')
     parser.add_argument('images', nargs='+', help='image files, or folders of them')
+    parser.add_argument('--trust-pickle', action='store_true', help='where a checkpoint is refused as it could run code: '
+                        'LET IT RUN, with your rights. For files whose maker you trust')
     parser.add_argument('--out', default='predictions', help='folder of the pictures (default: predictions)')
     parser.add_argument('--sample', action='store_true', help='the sizes that --sample trained with')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: a GPU if there is one)')
@@ -33,8 +35,8 @@ def main() -> None:
         checkpoint, images = apis.require_checkpoint(args.checkpoint), apis.find_images(args.images)
         if args.sample:
             apis.use_sample(cfg)
-        apis.allow_training_checkpoints()
-        for picture in apis.predict_segmentation(cfg, checkpoint, images, Path(args.out), args.device):
+        apis.allow_training_checkpoints(args.trust_pickle)
+        for picture in apis.draw_predictions(cfg, checkpoint, images, Path(args.out), args.device):
             print(picture)
     except apis.ConfigError as error:
         sys.exit(f'error: {error}')

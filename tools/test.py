@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--sample] [--tta]"""
+"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--sample] [--tta] [--per-class]"""
 from __future__ import annotations
 
 import argparse
@@ -21,6 +21,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='file that training wrote')
     parser.add_argument('--sample', action='store_true', help='evaluate on the drawn sample scenes')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation: several scales and a flip')
+    parser.add_argument('--trust-pickle', action='store_true', help='where a checkpoint is refused as it could run code: '
+                        'LET IT RUN, with your rights. For files whose maker you trust')
+    parser.add_argument('--per-class', action='store_true', help='the scores of each class too')
+    parser.add_argument('--out', help='JSON file of the scores (default: scores.json in the work dir)')
     parser.add_argument('--work-dir', help='folder of logs and pictures (default: work_dirs/<name of the config>)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override settings of the config')
@@ -43,12 +47,15 @@ def main() -> None:
         cfg.launcher = args.launcher
         apis.fit_to_machine(cfg)
         apis.require_data(cfg, ['test_dataloader'])
-        apis.allow_training_checkpoints()
+        apis.allow_training_checkpoints(args.trust_pickle)
         runner = Runner.from_cfg(cfg)
         apis.require_fit(runner.model, args.checkpoint)
     except apis.ConfigError as error:
         sys.exit(f'error: {error}')
-    runner.test()
+    scores = apis.run_test(runner, args.per_class)
+    out = args.out or os.path.join(cfg.work_dir, 'scores.json')
+    apis.print_scores(scores)
+    apis.write_scores(scores, out, args.config, args.checkpoint, sample=args.sample, tta=args.tta)
     apis.print_summary(runner, 'test')
 
 

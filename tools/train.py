@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a checkout that is not installed
@@ -22,6 +23,8 @@ def parse_args() -> argparse.Namespace:
                         help='run it on drawn sample scenes with a short schedule and small crops')
     parser.add_argument('--work-dir', help='folder of logs and checkpoints (default: work_dirs/<name of the config>)')
     parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint in the work dir')
+    parser.add_argument('--trust-pickle', action='store_true', help='where a checkpoint is refused as it could run code: '
+                        'LET IT RUN, with your rights. For files whose maker you trust')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument('--seed', type=int, help='random seed (default: the config\'s, or a random one)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
@@ -44,16 +47,20 @@ def main() -> None:
         cfg.launcher = args.launcher
         apis.fit_to_machine(cfg)
         apis.require_data(cfg)
-    except apis.ConfigError as error:
+        apis.keep_checkpoints_safe(cfg)
+        if args.resume and not apis.resume_last(cfg):
+            print(f'--resume: no complete checkpoint in {cfg.work_dir} yet, so training starts from the beginning')
+        if args.seed is not None:
+            cfg.merge_from_dict({'randomness.seed': args.seed})
+        apis.allow_training_checkpoints(args.trust_pickle)
+        # mmengine's schedules count batches, with gradient accumulation too: torch's advice does not apply
+        warnings.filterwarnings('ignore', 'Detected call of `scheduler.step', UserWarning)
+        runner = Runner.from_cfg(cfg)
+        if cfg.get('load_from') and not cfg.get('resume'):
+            apis.prepare_load_from(runner.model, cfg.load_from)
+        runner.train()
+    except (apis.ConfigError, apis.CheckpointError) as error:
         sys.exit(f'error: {error}')
-    cfg.resume = args.resume
-    if args.resume and not Path(cfg.work_dir, 'last_checkpoint').is_file():
-        print(f'--resume: no checkpoint in {cfg.work_dir} yet, so training starts from the beginning')
-    if args.seed is not None:
-        cfg.merge_from_dict({'randomness.seed': args.seed})
-    apis.allow_training_checkpoints()
-    runner = Runner.from_cfg(cfg)
-    runner.train()
     apis.print_summary(runner)
 
 

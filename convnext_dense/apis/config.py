@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from convnext_dense.checkpoints.sources import is_remote
 from convnext_dense.data.missing import why_missing
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -29,7 +30,7 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
     try:
         cfg = Config.fromfile(path)
         cfg.merge_from_dict(options or {})
-    except (TypeError, KeyError, IndexError, SyntaxError) as error:
+    except Exception as error:  # a config is code: it raises anything
         raise ConfigError(f'config {path} cannot be read or changed as asked: {error}') from error
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     return cfg
@@ -54,7 +55,9 @@ def require_data(cfg: Config, loaders=LOADERS) -> None:
         ConfigError: a known data set is missing or incomplete.
     """
     for dataset in iter_datasets(cfg, loaders):
-        reason = why_missing(dataset.type, dataset.get('data_root') or '.', cfg.filename or 'CONFIG')
+        parts = [dataset.ann_file, *(dataset.get('data_prefix') or {}).values()] if dataset.get('ann_file') else (
+            [dataset.split] if dataset.get('split') else ())  # evaluation needs no training images
+        reason = why_missing(dataset.type, dataset.get('data_root') or '.', cfg.filename or 'CONFIG', parts)
         if reason:
             raise ConfigError(reason)
 
@@ -69,13 +72,16 @@ def use_amp(cfg: Config) -> None:
 
 
 def fit_to_machine(cfg: Config) -> None:
-    """Without a GPU: single precision, as mmengine's mixed precision needs one; with one, as configured.
+    """Without a GPU: single precision, as mmengine's mixed precision needs one, and no pinned memory; else as configured.
 
     Raises:
         ConfigError: several processes are asked for and there is no GPU: mmengine gives each process its own.
     """
     if torch.cuda.is_available():
         return
+    for loader in (cfg[name] for name in LOADERS if cfg.get(name)):
+        if loader.get('pin_memory'):  # memory for the way to a GPU; torch warns where there is none
+            loader.pin_memory = False
     if cfg.get('launcher', 'none') != 'none':
         raise ConfigError(f'--launcher {cfg.launcher} gives each process a GPU of its own, and torch sees none here. '
                           'Leave --launcher out to run in one process on the CPU.')
@@ -87,12 +93,12 @@ def fit_to_machine(cfg: Config) -> None:
 
 
 def require_checkpoint(path: str) -> str:
-    """``path``, if it is a file or an address.
+    """``path``, if it is a file, a folder or an address.
 
     Raises:
         ConfigError: no such file.
     """
-    if path.startswith(('http://', 'https://')) or Path(path).is_file():
+    if is_remote(path) or Path(path).expanduser().exists():
         return path
     near = ', '.join(str(p) for p in sorted(Path(path).parent.glob('*.pth'))[:8]) or 'none'
     raise ConfigError(f'checkpoint {path} does not exist. Checkpoints beside it: {near}.')
@@ -110,4 +116,6 @@ def use_tta(cfg: Config) -> None:
         dataset.pipeline = cfg.tta_pipeline
     if cfg.get('tta_test_cfg'):
         cfg.model.test_cfg = cfg.tta_test_cfg
+    # Weights of a checkpoint are the averaged ones already; the hook's own copy would not find them inside tta_model.
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if not str(hook.type).endswith('EMAHook')]
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)

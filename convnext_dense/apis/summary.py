@@ -6,6 +6,15 @@ from pathlib import Path
 from mmengine.dist import master_only
 from mmengine.runner import Runner
 
+# mmdet's names of COCO's average precisions, shares of 1, and what they are called in papers, in percent.
+_COCO = {f'coco/{kind}_mAP{threshold}': f'{name} AP{threshold.removeprefix("_")}'
+         for kind, name in (('bbox', 'box'), ('segm', 'mask')) for threshold in ('', '_50', '_75')}
+
+
+def _name_scores(scores: dict[str, float]) -> dict[str, float]:
+    """COCO's precisions alone, as papers write them, where there are any; else every score as it is."""
+    return {_COCO[name]: 100 * value for name, value in scores.items() if name in _COCO} or scores
+
 
 @master_only
 def print_summary(runner: Runner, split: str = 'val') -> None:
@@ -14,7 +23,8 @@ def print_summary(runner: Runner, split: str = 'val') -> None:
     prefix = f'{split}/'
     scores = {name.removeprefix(prefix): buffer.current() for name, buffer in hub.log_scalars.items()
               if name.startswith(prefix) and not name.endswith('time')}
-    print('\nDone. ' + '  '.join(f'{name} {value:.2f}' for name, value in scores.items()))
+    named = '  '.join(f'{name} {value:.2f}' for name, value in _name_scores(scores).items())
+    print(f'\nDone. {named or "No scores: nothing was found, or nothing was evaluated"}')
     for title, key in (('last checkpoint', 'last_ckpt'), ('best checkpoint', 'best_ckpt')):
         if hub.get_info(key):
             print(f'{title:16} {hub.get_info(key)}')

@@ -23,15 +23,16 @@ class ConvNeXtBlock(nn.Module):
         layer_scale_init_value: initial ``gamma``; 0 builds none.
         use_grn: build ``grn``.
         norm_eps: epsilon of ``norm``.
+        dilation: of ``dwconv``, in pixels of the map: its 49 taps lie this far apart. The weights are the same.
 
     Source: arXiv:2201.03545 figure 4, arXiv:2301.00808 figure 5; facebookresearch/ConvNeXt models/convnext.py:Block
     @ 048efce; facebookresearch/ConvNeXt-V2 models/convnextv2.py:Block @ 2553895.
     """
 
     def __init__(self, dim: int, *, drop_path: float = 0., layer_scale_init_value: float = 1e-6,
-                 use_grn: bool = False, norm_eps: float = 1e-6):
+                 use_grn: bool = False, norm_eps: float = 1e-6, dilation: int = 1):
         super().__init__()
-        self.dwconv = nn.Conv2d(dim, dim, kernel_size=7, padding=3, groups=dim)
+        self.dwconv = nn.Conv2d(dim, dim, kernel_size=7, padding=3 * dilation, dilation=dilation, groups=dim)
         self.norm = nn.LayerNorm(dim, eps=norm_eps)
         self.pwconv1 = nn.Linear(dim, 4 * dim)
         self.grn = GlobalResponseNorm(4 * dim) if use_grn else None

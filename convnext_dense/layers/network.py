@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from convnext_dense.layers.block import ConvNeXtBlock
@@ -11,10 +12,11 @@ from convnext_dense.variants import get_variant
 
 
 class ConvNeXt(nn.Module):
-    """ConvNeXt V1 or V2 trunk: (N, in_channels, H, W) -> one raw map a stage, (N, dims[i], H / 4*2^i, W / 4*2^i).
+    """ConvNeXt V1 or V2 trunk: (N, in_channels, H, W) -> one raw map a stage, (N, dims[i], H / s, W / s).
 
-    Sides that are not multiples of the stride are rounded down, as the authors' convolutions do. The maps come in the
-    memory format of the input, contiguous or channels_last; inside, everything is channels_last.
+    The stride s of stage i is 4*2^i, and no more than ``output_stride`` where that is 8 or 16. Sides that are not
+    multiples of the stride are rounded down, as the authors' convolutions do. The maps come in the memory format of the
+    input, contiguous or channels_last; inside, everything is channels_last.
 
     Args:
         arch: name in ``VARIANTS``, ``dict(depths=..., dims=..., use_grn=...)`` or a ``Variant``.
@@ -27,23 +29,28 @@ class ConvNeXt(nn.Module):
         norm_eval: keep every normalization layer in eval mode. LayerNorm behaves the same in both modes: the
             argument is here for configs written for other backbones.
         with_cp: recompute each block in the backward pass (non-reentrant checkpointing) to save memory.
+        output_stride: 8 or 16 keeps all later maps at that stride: a downsampling that would pass it has stride 1, and
+            the dilation of what follows doubles instead, so that each weight sees the same distances in the image.
+            Parameters and their shapes stay. 32 is the published network: nothing is dilated.
 
     Raises:
         ValueError: an argument out of range, or layer scale asked for together with GRN.
 
     Source: arXiv:2201.03545 section 2, arXiv:2301.00808 section 3; facebookresearch/ConvNeXt models/convnext.py @
-    048efce; facebookresearch/ConvNeXt-V2 models/convnextv2.py @ 2553895. Parameter names are theirs.
+    048efce; facebookresearch/ConvNeXt-V2 models/convnextv2.py @ 2553895. Parameter names are theirs. Dilation as in
+    huggingface/pytorch-image-models timm/models/convnext.py:ConvNeXt @ v1.0.31, with equal outputs.
     """
 
     def __init__(self, arch='tiny', in_channels: int = 3, *, num_stages: int | None = None,
                  drop_path_rate: float = 0., layer_scale_init_value: float | None = None, frozen_stages: int = 0,
-                 norm_eval: bool = False, with_cp: bool = False):
+                 norm_eval: bool = False, with_cp: bool = False, output_stride: int = 32):
         super().__init__()
         self.variant = get_variant(arch)
         self.depths, self.dims = self.variant.depths, self.variant.dims
         self.in_channels = in_channels
         self.num_stages = len(self.depths) if num_stages is None else num_stages
         self.frozen_stages, self.norm_eval, self.with_cp = frozen_stages, norm_eval, with_cp
+        self.output_stride = output_stride
         if layer_scale_init_value is None:
             layer_scale_init_value = self.variant.layer_scale_init_value
         self._check_arguments(drop_path_rate, layer_scale_init_value)
@@ -51,12 +58,14 @@ class ConvNeXt(nn.Module):
         channels = (in_channels, *self.dims)
         eps = self.variant.norm_eps
         self.downsample_layers = nn.ModuleList(
-            _make_stem(channels[i], channels[i + 1], eps) if i == 0 else _make_downsample(channels[i], channels[i + 1], eps)
+            _make_stem(*channels[:2], eps) if i == 0
+            else _make_downsample(channels[i], channels[i + 1], eps, self.dilations[i - 1], self.dilations[i])
             for i in range(self.num_stages))
         drop_path = iter(_drop_path_rates(drop_path_rate, sum(self.depths)))
         self.stages = nn.ModuleList(
             nn.Sequential(*(ConvNeXtBlock(self.dims[i], drop_path=next(drop_path), use_grn=self.variant.use_grn,
-                                          layer_scale_init_value=layer_scale_init_value, norm_eps=eps)
+                                          layer_scale_init_value=layer_scale_init_value, norm_eps=eps,
+                                          dilation=self.dilations[i])
                             for _ in range(self.depths[i])))
             for i in range(self.num_stages))
         self.apply(_init_weights)
@@ -64,8 +73,14 @@ class ConvNeXt(nn.Module):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Input pixels for each pixel of a stage's map: (4, 8, 16, 32) for four stages."""
-        return tuple(4 * 2 ** i for i in range(self.num_stages))
+        """Input pixels for each pixel of a stage's map: (4, 8, 16, 32) for four stages that are not dilated."""
+        return tuple(4 * 2 ** i // dilation for i, dilation in enumerate(self.dilations))
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """Of each stage's depthwise convolutions: (1, 1, 1, 2) for ``output_stride`` 16, (1, 1, 2, 4) for 8."""
+        dilated = self.output_stride < 32
+        return tuple(max(4 * 2 ** i // self.output_stride, 1) if dilated else 1 for i in range(self.num_stages))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         return in_memory_format_of(x, self.forward_stages(x))
@@ -100,6 +115,9 @@ class ConvNeXt(nn.Module):
         if not 1 <= self.num_stages <= len(self.depths):
             raise ValueError(f'num_stages must be in 1..{len(self.depths)} for depths {self.depths}; '
                              f'got {self.num_stages}')
+        if self.output_stride not in (8, 16, 32):
+            raise ValueError('output_stride must be 8, 16 or 32 (as published, nothing dilated); '
+                             f'got {self.output_stride!r}')
         if not isinstance(self.in_channels, int) or self.in_channels < 1:
             raise ValueError(f'in_channels must be a positive integer; got {self.in_channels!r}')
         if not 0 <= drop_path_rate < 1:
@@ -129,8 +147,24 @@ def _make_stem(in_channels: int, dim: int, eps: float) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(in_channels, dim, kernel_size=4, stride=4), LayerNorm2d(dim, eps=eps))
 
 
-def _make_downsample(in_dim: int, dim: int, eps: float) -> nn.Sequential:
-    return nn.Sequential(LayerNorm2d(in_dim, eps=eps), nn.Conv2d(in_dim, dim, kernel_size=2, stride=2))
+def _make_downsample(in_dim: int, dim: int, eps: float, dilation_before: int, dilation: int) -> nn.Sequential:
+    """Halves the sides where the dilation stays; keeps them where it grows."""
+    if dilation == dilation_before:
+        conv = nn.Conv2d(in_dim, dim, kernel_size=2, stride=2)
+    else:
+        conv = _SameSizeConv2d(in_dim, dim, kernel_size=2, dilation=dilation_before)
+    return nn.Sequential(LayerNorm2d(in_dim, eps=eps), conv)
+
+
+class _SameSizeConv2d(nn.Conv2d):
+    """2 x 2 convolution of stride 1 between zeros, as many as keep the sides; the odd one comes last.
+
+    torch's ``padding='same'`` gives the same, but warns: the kernel is even.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        before, behind = self.dilation[0] // 2, (self.dilation[0] + 1) // 2
+        return super().forward(F.pad(x, (before, behind, before, behind)))
 
 
 def _drop_path_rates(last: float, num_blocks: int) -> list[float]:

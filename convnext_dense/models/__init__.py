@@ -1,4 +1,7 @@
-"""What mmengine sees: the dense backbone."""
+"""What mmengine sees: the dense backbone, the classifier with its batches, and test-time augmentation."""
 from convnext_dense.models.backbone import ConvNeXt
+from convnext_dense.models.classifier import ConvNeXtClassifier
+from convnext_dense.models.preprocessor import ClassificationDataPreprocessor
+from convnext_dense.models.tta import DetTTAModel
 
-__all__ = ['ConvNeXt']
+__all__ = ['ClassificationDataPreprocessor', 'ConvNeXt', 'ConvNeXtClassifier', 'DetTTAModel']

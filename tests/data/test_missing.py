@@ -39,6 +39,8 @@ def test_the_right_folder_nearby_is_named(written):
 
 def test_unknown_types_are_not_judged(tmp_path):
     assert why_missing('mmseg.CityscapesDataset', tmp_path) is None
+    assert why_missing('mmseg.CityscapesDataset', 's3://bucket/cityscapes') is None
+    assert 'data_root of c.py' in why_missing('mmseg.CityscapesDataset', tmp_path / 'absent', 'c.py')
 
 
 def test_the_missing_sample_is_written_not_downloaded(tmp_path):
@@ -46,3 +48,30 @@ def test_the_missing_sample_is_written_not_downloaded(tmp_path):
     assert 'python tools/prepare_data.py sample' in reason and 'ADEChallengeData2016.zip' not in reason
     real = why_missing('ADE20KDataset', tmp_path / 'sample' / 'of' / 'mine')  # the user's own folder of that name
     assert 'ADEChallengeData2016.zip' in real
+
+
+def write_coco(root, split):
+    (root / f'{split}2017').mkdir(parents=True)
+    (root / f'{split}2017' / 'a.jpg').touch()
+    (root / 'annotations').mkdir(exist_ok=True)
+    (root / 'annotations' / f'instances_{split}2017.json').touch()
+
+
+def test_coco_is_asked_only_for_what_the_config_reads(tmp_path):
+    parts = ['annotations/instances_val2017.json', 'val2017/']
+    message = why_missing('mmdet.CocoDataset', tmp_path, 'my.py', parts)
+    assert 'missing or empty: annotations/instances_val2017.json, val2017.' in message and 'val2017.zip' in message
+    assert f'prepare_data.py coco --root {tmp_path}' in message and 'train.py my.py --sample' in message
+    write_coco(tmp_path, 'val')
+    assert why_missing('CocoDataset', tmp_path, parts=parts) is None
+    assert 'missing or empty: annotations/instances_train2017.json, train2017.' in why_missing('CocoDataset', tmp_path)
+
+
+def test_other_data_in_cocos_format_are_not_judged(tmp_path):
+    assert why_missing('CocoDataset', tmp_path, parts=['annotations/nuclei_train.json', 'images/']) is None
+
+
+def test_coco_nearby_and_its_sample(tmp_path):
+    write_coco(tmp_path / 'x' / 'coco', 'val')
+    assert f'It seems to be in {tmp_path / "x" / "coco"}: set' in why_missing('CocoDataset', tmp_path / 'x')
+    assert 'prepare_data.py sample' in why_missing('CocoDataset', tmp_path / 'sample' / 'coco')

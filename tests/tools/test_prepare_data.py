@@ -44,3 +44,18 @@ def test_foreign_data_is_not_overwritten(tmp_path):
     (root / 'precious').write_text('mine')
     code, _, err = run('sample', '--root', tmp_path)
     assert code == 1 and 'left as it is' in err and [path.name for path in root.iterdir()] == ['precious']
+
+
+def test_coco_sample_then_check(tmp_path):
+    config = tmp_path / 'my_sample.py'
+    config.write_text("data_root = 'data/sample/coco'")
+    code, out, _ = run('sample', '--root', tmp_path / 's', '--train', 2, '--val', 1, '--config', config)
+    root = tmp_path / 's' / 'coco'
+    assert code == 0 and f'Wrote 2 training and 1 validation scenes, seed 0, in {root}.' in out
+    assert [path.name for path in (tmp_path / 's').iterdir()] == ['coco']  # only what the config reads
+    code, out, _ = run('coco', '--root', root, '--full')
+    assert code == 0 and 'right: train2017: 2 images' in out and 'every image can be read' in out
+    code, out, _ = run('coco', '--root', tmp_path / 's')
+    assert code == 1 and 'wrong:' in out and f'the one that was meant is {root}' in out
+    code, _, err = run('sample', '--root', tmp_path / 's', '--config', 'absent.py')
+    assert code == 1 and 'config absent.py does not exist' in err

@@ -1,0 +1,125 @@
+"""Classification runs: --sample on every config, a resumed run that equals an uninterrupted one, the tools."""
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.runner import Runner
+from torch.utils._pytree import keystr, tree_flatten_with_path
+
+from convnext_dense import apis
+from convnext_dense.data.imagenet import SAMPLE_FOLDER, write_sample
+from convnext_dense.engine import EMAHook
+
+# mmengine's schedules count batches, also where the optimizer takes a step after several.
+pytestmark = pytest.mark.filterwarnings('ignore:Detected call of `scheduler.step\\(\\)` before:UserWarning')
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted((ROOT / 'configs').glob('convnext_*.py'))
+SMALL = dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32))
+
+
+@pytest.fixture(scope='module')
+def sample(tmp_path_factory):
+    root = tmp_path_factory.mktemp('sample')
+    write_sample(root / SAMPLE_FOLDER, num_train=20, num_val=10)
+    return root
+
+
+def run(cfg, work_dir, resume=False):
+    """Train ``cfg`` narrow in this process; the runner."""
+    cfg.model.arch, cfg.work_dir, cfg.resume = SMALL, str(work_dir), resume
+    cfg.experiment_name = f'{work_dir.parent.name}_{work_dir.name}'
+    for loader in filter(None, (cfg.train_dataloader, cfg.val_dataloader)):
+        loader.pin_memory = False
+    apis.fit_to_machine(cfg)
+    apis.allow_training_checkpoints()
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner
+
+
+def load_sample_config(data, num_workers):
+    """The config of the sample with all that draws random numbers, three epochs of two steps and a half."""
+    cfg = apis.load_config(str(ROOT / 'configs' / 'convnext_atto_sample.py'))
+    cfg.model.update(drop_path_rate=.5, dropout=.2)
+    cfg.model.data_preprocessor.update(
+        mixup=dict(mixup_alpha=.8, cutmix_alpha=1.), random_erasing=dict(probability=.5, mode='pixel'))
+    cfg.train_dataloader.dataset.transform.auto_augment = 'rand-m9-mstd0.5-inc1'
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.update(batch_size=4, num_workers=num_workers, persistent_workers=num_workers > 0)
+        loader.dataset.data_root = str(data)
+    cfg.optim_wrapper.update(accumulative_counts=2)
+    cfg.train_cfg.update(max_epochs=3, val_interval=1)
+    cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=-1, save_best=None)
+    cfg.log_level = 'WARNING'
+    return cfg
+
+
+def state_of(runner):
+    """name -> tensor of all that decides how training goes on: weights, average, optimizer, schedules."""
+    average = next(hook for hook in runner.hooks if isinstance(hook, EMAHook)).ema_model
+    parts = dict(weights=runner.model.state_dict(), average=average.state_dict(),
+                 optimizer=runner.optim_wrapper.state_dict(),
+                 schedules=[scheduler.state_dict() for scheduler in runner.param_schedulers])
+    return {keystr(path): torch.as_tensor(leaf) for path, leaf in tree_flatten_with_path(parts)[0]
+            if isinstance(leaf, (torch.Tensor, int, float))}
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(sample, tmp_path):
+    data = sample / SAMPLE_FOLDER
+    whole = run(load_sample_config(data, num_workers=0), tmp_path / 'whole')
+    (tmp_path / 'resumed').mkdir()
+    shutil.copy(tmp_path / 'whole' / 'epoch_1.pth', tmp_path / 'resumed')
+    cfg = load_sample_config(data, num_workers=1)
+    cfg.load_from = str(tmp_path / 'resumed' / 'epoch_1.pth')
+    resumed = run(cfg, tmp_path / 'resumed', resume=True)
+    assert resumed.iter == whole.iter == 12 and sorted(p.name for p in (tmp_path / 'resumed').glob('*.pth')) == [
+        'epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth']  # the first was copied, the others were made
+    first, second = state_of(whole), state_of(resumed)
+    assert first.keys() == second.keys() and len(first) > 300
+    assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
+    assert not torch.equal(first["['weights']['head.weight']"], first["['average']['module.head.weight']"])
+    for score in ('top1', 'top5', 'plain_top1', 'plain_top5'):
+        assert len({runner.message_hub.get_scalar(f'val/{score}').current() for runner in (whole, resumed)}) == 1
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_sample_shortens_every_config(sample, path):
+    cfg = apis.load_config(str(path))
+    apis.use_sample(cfg, sample)
+    assert cfg.model.get('init_cfg') is None and cfg.train_cfg.max_epochs <= 4
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        if loader:
+            assert loader.dataset.transform.input_size == 64 and loader.dataset.indices <= 40
+            assert loader.dataset.data_root == str(sample / SAMPLE_FOLDER)
+    apis.require_data(cfg)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_sample_runs_every_config(sample, path, tmp_path):
+    cfg = apis.load_config(str(path))
+    apis.use_sample(cfg, sample)
+    runner = run(cfg, tmp_path / 'run')
+    assert runner.epoch == cfg.train_cfg.max_epochs and (tmp_path / 'run' / f'epoch_{runner.epoch}.pth').is_file()
+
+
+def run_tool(name, *args, cwd):
+    result = subprocess.run([sys.executable, ROOT / 'tools' / f'{name}.py', *map(str, args)], cwd=cwd, timeout=300,
+                            capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+@pytest.mark.slow
+def test_train_and_evaluate_by_the_tools(tmp_path):
+    run_tool('prepare_data', 'sample', '--train', 20, '--val', 10, cwd=tmp_path)
+    out = run_tool('prepare_data', 'imagenet', '--root', 'data/sample/imagenet', cwd=tmp_path)
+    assert 'right: train: 20 images of 10 classes' in out
+    config, narrow = ROOT / 'configs' / 'convnext_t_in1k.py', ['--cfg-options', 'model.arch=atto']
+    out = run_tool('train', config, '--sample', '--work-dir', 'run', *narrow, cwd=tmp_path)
+    assert 'Done. ' in out and 'top1 ' in out and 'plain_top5 ' in out
+    out = run_tool('test', config, 'run/epoch_4.pth', '--sample', '--work-dir', 'test', *narrow, cwd=tmp_path)
+    assert 'top5 ' in out
