@@ -2,6 +2,7 @@
 import os
 import random
 import socket
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,6 +55,14 @@ def fixed_seeds():
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_default_scope():
+    """A test's default scope (mmdet, mmseg) is not the next one's: mmdet warns when it finds another."""
+    yield
+    if 'mmengine.registry' in sys.modules:
+        sys.modules['mmengine.registry'].DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='session')

@@ -150,7 +150,8 @@ def _check(found: Match, rules: Rules, source: str, comparison: str, count: int)
         misshapen = [f'{name}: {what}' for name, what in found.misshapen.items()]
         raise CheckpointError(
             f'{source} does not fit the model: {len(found.missing) + len(misshapen)} of its {count} weights are '
-            f'missing or have another shape.{comparison} Missing: {shorten(found.missing, 3)}. '
+            f'missing or have another shape, {len(found.extra)} are in the file alone.{comparison} '
+            f'Missing: {shorten(found.missing, 3)}. '
             f'Wrong shape: {shorten(misshapen, 3)}. In the file alone: {shorten(found.extra, 3)}.')
 
 

@@ -72,6 +72,7 @@ def test_train_evaluate_predict(folder):
     assert len(list((folder / 'drawn').glob('*.png'))) == 2
 
 
+@pytest.mark.slow
 def test_anybodys_detector_runs_on_the_sample(folder):
     """RetinaNet of mmdet, counted in epochs, from weights on the web that are not fetched."""
     out = run_tool('train', 'retinanet.py', '--sample', cwd=folder)
