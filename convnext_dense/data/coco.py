@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from convnext_dense.data.folders import is_complete, read_stamp, write_folder
+from convnext_dense.data.folders import has_drawn, write_drawn
 from convnext_dense.data.outlines import make_polygons, make_run_lengths
 from convnext_dense.data.scenes import Scene, draw_scene
 
@@ -114,20 +114,9 @@ def write_sample(root: str | Path, num_train: int = 192, num_val: int = 48, seed
         ValueError: a count below 1 or a negative seed.
         FileExistsError: ``root`` holds files that this function did not write; they are left as they are.
     """
-    if min(num_train, num_val) < 1 or seed < 0:
-        raise ValueError('num_train and num_val must be at least 1 and seed at least 0; '
-                         f'got num_train={num_train}, num_val={num_val}, seed={seed}')
-    counts = dict(train=num_train, val=num_val)
-
-    def write(folder: Path) -> None:
-        for split, count in counts.items():
-            _write_split(folder, split, count, seed)
-    return write_folder(Path(root), dict(counts=counts, seed=seed, version=SAMPLE_VERSION), write)
+    return write_drawn(root, dict(train=num_train, val=num_val), seed, SAMPLE_VERSION, _write_split)
 
 
 def ensure_sample(root: str | Path) -> bool:
     """Write the default sample unless a complete one of this version, of whatever size and seed, is there already."""
-    stamp = read_stamp(Path(root))
-    if stamp is not None and stamp.get('version') == SAMPLE_VERSION and is_complete(Path(root), stamp):
-        return False
-    return write_sample(root)
+    return not has_drawn(root, SAMPLE_VERSION) and write_sample(root)

@@ -56,6 +56,31 @@ def write_folder(root: Path, parameters: dict, write: Callable[[Path], None]) ->
         shutil.rmtree(old, ignore_errors=True)
 
 
+def write_drawn(root: str | Path, counts: dict[str, int], seed: int, version: int,
+                write_split: Callable[[Path, str, int, int], None]) -> bool:
+    """:func:`write_folder` of a drawn sample: ``write_split(folder, split, count, seed)`` for training and validation.
+
+    Raises:
+        ValueError: a count below 1 or a negative seed.
+        FileExistsError: see :func:`write_folder`.
+    """
+    num_train, num_val = counts.values()
+    if min(num_train, num_val) < 1 or seed < 0:
+        raise ValueError('num_train and num_val must be at least 1 and seed at least 0; '
+                         f'got num_train={num_train}, num_val={num_val}, seed={seed}')
+
+    def write(folder: Path) -> None:
+        for split, count in counts.items():
+            write_split(folder, split, count, seed)
+    return write_folder(Path(root), dict(counts=counts, seed=seed, version=version), write)
+
+
+def has_drawn(root: str | Path, version: int) -> bool:
+    """Whether a complete drawn sample of this version, of whatever size and seed, is in ``root``."""
+    stamp = read_stamp(Path(root))
+    return stamp is not None and stamp.get('version') == version and is_complete(Path(root), stamp)
+
+
 def _replace(root: Path, fresh: Path, old: Path, parameters: dict) -> bool:
     """Move ``fresh`` to ``root``; False when another process has just put the same there."""
     if is_complete(root, parameters):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from convnext_dense.data.folders import is_complete, read_stamp, write_folder
+from convnext_dense.data.folders import has_drawn, read_stamp, write_drawn
 from convnext_dense.data.imagenet_labels import NAMES_FILE, find_labels, read_names
 from convnext_dense.data.objects import EXTENTS, draw_object
 
@@ -81,14 +81,15 @@ def class_names(root: str | Path, wnids: list[str]) -> list[str]:
     return [names.get(wnid, wnid) for wnid in wnids]
 
 
-def _write_split(folder: Path, split: str, count: int, seed: int) -> None:
+def _write_split(root: Path, split: str, count: int, seed: int) -> None:
     for wnid in SAMPLE_WNIDS:
-        (folder / wnid).mkdir(parents=True)
+        (root / split / wnid).mkdir(parents=True)
     kinds, stream = list(SAMPLE_WNIDS.items()), 'training' if split == 'train' else 'validation'
     for number in range(count):
         (wnid, kind), index = kinds[number % len(kinds)], number // len(kinds)
         name = f'{wnid}_{index + 1}.JPEG' if split == 'train' else f'drawn_val_{number + 1:08d}.JPEG'
-        Image.fromarray(draw_object(kind, seed, stream, index)).save(folder / wnid / name, quality=92)
+        Image.fromarray(draw_object(kind, seed, stream, index)).save(root / split / wnid / name, quality=92)
+    (root / NAMES_FILE).write_text(''.join(f'{wnid} {kind}\n' for wnid, kind in SAMPLE_WNIDS.items()))
 
 
 def write_sample(root: str | Path, num_train: int = 1280, num_val: int = 320, seed: int = 0) -> bool:
@@ -101,24 +102,12 @@ def write_sample(root: str | Path, num_train: int = 1280, num_val: int = 320, se
         ValueError: a count below 1 or a negative seed.
         FileExistsError: ``root`` holds files that this function did not write; they are left as they are.
     """
-    if min(num_train, num_val) < 1 or seed < 0:
-        raise ValueError('num_train and num_val must be at least 1 and seed at least 0; '
-                         f'got num_train={num_train}, num_val={num_val}, seed={seed}')
-    counts = dict(train=num_train, val=num_val)
-
-    def write(root: Path) -> None:
-        for split, count in counts.items():
-            _write_split(root / split, split, count, seed)
-        (root / NAMES_FILE).write_text(''.join(f'{wnid} {kind}\n' for wnid, kind in SAMPLE_WNIDS.items()))
-    return write_folder(Path(root), dict(counts=counts, seed=seed, version=SAMPLE_VERSION), write)
+    return write_drawn(root, dict(train=num_train, val=num_val), seed, SAMPLE_VERSION, _write_split)
 
 
 def ensure_sample(root: str | Path) -> bool:
     """Write the default sample unless a complete one of this version, of whatever size and seed, is there already."""
-    stamp = read_stamp(Path(root))
-    if stamp is not None and stamp.get('version') == SAMPLE_VERSION and is_complete(Path(root), stamp):
-        return False
-    return write_sample(root)
+    return not has_drawn(root, SAMPLE_VERSION) and write_sample(root)
 
 
 def find_root(path: str | Path) -> Path | None:
