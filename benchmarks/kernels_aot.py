@@ -21,7 +21,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import JITFunction
 
-from convnext_dense.ops import dispatch, library
+from convnext_dense.ops import dispatch, registered
 
 ARCHS = (80, 90, 100)
 # Each dtype, and widths: one that 64 does not divide, one that it does. Kernels with a limit run at that one too.
@@ -122,7 +122,7 @@ def launches_of(operation: str, channels: int, dtype: torch.dtype) -> list[Launc
     """What an operation launches for a width."""
     arguments = arguments_of(operation, channels, dtype)
     with recorded() as launches:
-        library.kernel(operation)(*arguments)
+        registered.kernel(operation)(*arguments)
     return launches
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from convnext_dense.checkpoints.atomic import written_atomically
-from convnext_dense.checkpoints.errors import CheckpointError
+from convnext_dense.checkpoints.errors import CheckpointError, first_line
 from convnext_dense.checkpoints.identify import has_packed_members, identify
 from convnext_dense.checkpoints.safety import allowed, settle
 from convnext_dense.checkpoints.sources import locate
@@ -109,7 +109,7 @@ def _read(path: Path, source: str, trust_pickle: bool, mmap: bool, allow: Mappin
             raise CheckpointError(_refusal(where, error)) from error
         return _read_trusted(path, where, kind)
     except Exception as error:  # torch, zipfile and safetensors each raise their own kinds for damaged files
-        raise CheckpointError(f'{where} cannot be read as a checkpoint: {_first_line(error)}. Expected a complete '
+        raise CheckpointError(f'{where} cannot be read as a checkpoint: {first_line(error)}. Expected a complete '
                          '.safetensors or torch file that holds weights: download it again, or write it again where it '
                          'was made.') from error
 
@@ -123,7 +123,7 @@ def _read_trusted(path: Path, where: str, kind: str):
                 return pickle.load(file)
         return torch.load(path, map_location='cpu', weights_only=False)
     except Exception as error:  # of the file's own code too; or TORCH_FORCE_WEIGHTS_ONLY_LOAD forbids it
-        raise CheckpointError(f'{where} cannot be read by pickle either: {_first_line(error)}') from error
+        raise CheckpointError(f'{where} cannot be read by pickle either: {first_line(error)}') from error
 
 
 def _refusal(where: str, error: Exception) -> str:
@@ -161,10 +161,6 @@ def _separate(content: Mapping) -> dict[str, Tensor]:
         taken.add(start)
         separate[name] = tensor.clone() if shared else tensor
     return separate
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip('.')
 
 
 def _checksum(tensor: Tensor) -> int:

@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from convnext_dense.checkpoints.errors import CheckpointError, CheckpointNotFoundError
+from convnext_dense.checkpoints.errors import CheckpointError, CheckpointNotFoundError, first_line
 from convnext_dense.checkpoints.identify import identify
 
 # In a folder or a repository of the Hugging Face Hub, the first of these that is there. No pickle before safetensors.
@@ -142,9 +142,9 @@ def _from_hub(spec: str) -> Location:
         except CheckpointError:
             raise
         except (OSError, ValueError) as error:  # no such repository or revision, no right to it; a name that cannot be
-            raise CheckpointError(f"'hf-hub:{spec}' cannot be fetched ({_first_line(error)}).") from error
+            raise CheckpointError(f"'hf-hub:{spec}' cannot be fetched ({first_line(error)}).") from error
     raise CheckpointError(f"'hf-hub:{spec}' cannot be fetched: none of {', '.join(parts[2:] or _NAMES)} "
-                          f'({_first_line(tried)}).') from tried
+                          f'({first_line(tried)}).') from tried
 
 
 def _ask_timm(name: str) -> str:
@@ -162,7 +162,3 @@ def _ask_timm(name: str) -> str:
     if cfg.url:
         return cfg.url
     raise CheckpointError(f"'timm:{name}': timm knows the model, but has no weights for it.")
-
-
-def _first_line(error: BaseException | None) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

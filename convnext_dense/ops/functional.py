@@ -24,8 +24,8 @@ def _dispatched(operation: str) -> Callable:
         tensors = [one for one in given if one is None or isinstance(one, Tensor)]
         if dispatch.choose(operation, *tensors, implementation=implementation) == 'torch':
             return plain(*args, **kwargs)
-        from convnext_dense.ops import library  # declares the operations to torch: not before they are used
-        return library.OPS[operation](*args, **kwargs)
+        from convnext_dense.ops import registered  # declares the operations to torch: not before they are used
+        return registered.OPS[operation](*args, **kwargs)
 
     return run
 

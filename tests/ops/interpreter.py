@@ -11,10 +11,11 @@ from unittest import mock
 
 import numpy as np
 import torch
+from torch import library
 import triton.language as tl
 from triton.runtime import interpreter
 
-from convnext_dense.ops import dispatch, functional, library
+from convnext_dense.ops import dispatch, functional, registered
 
 torch.set_num_threads(1)
 
@@ -92,7 +93,7 @@ def traced(x, weight, bias, gamma):
 
 def opcheck(operation, args):
     """Schema, gradients' registration, shapes and ahead-of-time dispatch of the operation with its kernels."""
-    return torch.library.opcheck(library.OPS[operation], args)
+    return library.opcheck(registered.OPS[operation], args)
 
 
 if __name__ == '__main__':

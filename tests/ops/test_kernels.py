@@ -176,7 +176,7 @@ def test_gradients(interpreter, operation):
 
 @pytest.mark.parametrize('operation', ['layer_norm_backward', 'linear_gelu', 'gelu_backward'])
 def test_operation_with_its_kernel_is_well_declared(interpreter, operation):
-    """The others' declarations are checked with their references, in ``test_library.py``, which is faster."""
+    """The others' declarations are checked with their references, in ``test_registered.py``, which is faster."""
     args = _made(operation, torch.float32, images=1, height=2, width=3, channels=8)
     assert set(interpreter.ask('opcheck', operation, args).values()) == {'SUCCESS'}
 

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from convnext_dense.ops import library, reference
+from convnext_dense.ops import reference, registered
 
 
 def _loop_conv(x, weight, bias):
@@ -115,7 +115,7 @@ DIFFERENTIABLE = {
 
 
 def _first(operation, *args, **kwargs):
-    out = library.OPS[operation](*args, **kwargs)
+    out = registered.OPS[operation](*args, **kwargs)
     return out if isinstance(out, torch.Tensor) else out[0]
 
 

@@ -1,1 +1,1 @@
-"""Triton kernels, one file for each operation. ``ops.library`` imports a file when its first kernel is asked for."""
+"""Triton kernels, one file for each operation. ``ops.registered`` imports a file when its first kernel is asked for."""

@@ -7,8 +7,7 @@ import functools
 from importlib import import_module
 
 import torch
-from torch import Tensor
-from torch.library import CustomOpDef
+from torch import Tensor, library
 
 from convnext_dense.ops import dispatch, reference
 
@@ -36,7 +35,7 @@ def _tensors(args: tuple) -> list[Tensor | None]:
     return [one for one in args if one is None or isinstance(one, Tensor)]
 
 
-def _define(operation: str) -> CustomOpDef:
+def _define(operation: str) -> library.CustomOpDef:
     plain = getattr(reference, operation)
 
     @functools.wraps(plain)
@@ -46,12 +45,12 @@ def _define(operation: str) -> CustomOpDef:
         with torch.cuda.device_of(args[0]):  # Triton launches on the current device, not on the tensor's
             return kernel(operation)(*args, **kwargs)
 
-    definition = torch.library.custom_op(f'convnext_dense::{operation}', run, mutates_args=())
+    definition = library.custom_op(f'convnext_dense::{operation}', run, mutates_args=())
     definition.register_fake(plain)
     return definition
 
 
-OPS: dict[str, CustomOpDef] = {operation: _define(operation) for operation in dispatch.OPERATIONS}
+OPS: dict[str, library.CustomOpDef] = {operation: _define(operation) for operation in dispatch.OPERATIONS}
 
 
 def _sum_to(grad: Tensor, like: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """The operations as torch's: declared well, seen through by torch.compile and torch.export, kernels or not."""
 import pytest
 import torch
+from torch import library
 
-from convnext_dense.ops import dispatch, functional, library
+from convnext_dense.ops import dispatch, functional, registered
 
 
 def _args():
@@ -38,11 +39,11 @@ def test_opcheck(operation):
         args = tuple(one.clone().requires_grad_() for one in args)
     # Symbolic sizes take seconds for a convolution: ``depthwise_conv`` alone goes through them.
     checks = OPCHECKS if operation in ('depthwise_layer_norm', 'depthwise_input_grad') else ALL_OPCHECKS
-    assert set(torch.library.opcheck(library.OPS[operation], args, test_utils=checks).values()) == {'SUCCESS'}
+    assert set(library.opcheck(registered.OPS[operation], args, test_utils=checks).values()) == {'SUCCESS'}
 
 
 def test_every_operation_has_a_kernel_file_and_a_name_to_call():
-    in_files = [operation for operations in library.FILES.values() for operation in operations]
+    in_files = [operation for operations in registered.FILES.values() for operation in operations]
     assert sorted(in_files) == sorted(dispatch.OPERATIONS) == sorted(functional.__all__) == sorted(_args())
     assert all(hasattr(functional, operation) for operation in dispatch.OPERATIONS)
 
@@ -56,14 +57,14 @@ def test_shapes_without_memory(operation, dtype):
     batch = [one if one is None or one.dim() < 3 or one.shape[0] != 2 else one[:1].expand(2 ** 28, *one.shape[1:])
              for one in args]
     batch = [one.new_empty(2 ** 28) if one is not None and one.dim() == 1 and len(one) == 2 else one for one in batch]
-    outputs = library.OPS[operation](*batch)
+    outputs = registered.OPS[operation](*batch)
     for one in (outputs,) if isinstance(outputs, torch.Tensor) else outputs:
         assert one.device.type == 'meta' and one.is_contiguous()
 
 
 def test_arguments_by_name_in_any_order():
     x, weight, bias = _args()['layer_norm']
-    for call in (library.OPS['layer_norm'], functional.layer_norm):
+    for call in (registered.OPS['layer_norm'], functional.layer_norm):
         named = call(bias=bias, eps=1e-3, x=x, weight=weight)
         assert all(map(torch.equal, named, call(x, weight, bias, 1e-3)))
 
