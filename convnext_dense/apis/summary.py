@@ -16,13 +16,18 @@ def _name_scores(scores: dict[str, float]) -> dict[str, float]:
     return {_COCO[name]: 100 * value for name, value in scores.items() if name in _COCO} or scores
 
 
+def get_last_scores(runner: Runner, split: str = 'val') -> dict[str, float]:
+    """What the metrics of ``split`` ('val' or 'test') gave last, by their own names."""
+    prefix = f'{split}/'
+    return {name.removeprefix(prefix): buffer.current() for name, buffer in runner.message_hub.log_scalars.items()
+            if name.startswith(prefix) and not name.endswith('time')}
+
+
 @master_only
 def print_summary(runner: Runner, split: str = 'val') -> None:
     """Print the last scores of ``split`` ('val' or 'test'), the checkpoints and the folder of pictures."""
     hub = runner.message_hub
-    prefix = f'{split}/'
-    scores = {name.removeprefix(prefix): buffer.current() for name, buffer in hub.log_scalars.items()
-              if name.startswith(prefix) and not name.endswith('time')}
+    scores = get_last_scores(runner, split)
     named = '  '.join(f'{name} {value:.2f}' for name, value in _name_scores(scores).items())
     print(f'\nDone. {named or "No scores: nothing was found, or nothing was evaluated"}')
     for title, key in (('last checkpoint', 'last_ckpt'), ('best checkpoint', 'best_ckpt')):

@@ -19,6 +19,7 @@ from rich.table import Table
 from convnext_dense.apis.checkpoints import keep_checkpoints_safe
 from convnext_dense.apis.config import ConfigError, fit_to_machine, iter_datasets, load_config, require_data
 from convnext_dense.apis.scores import write_scores
+from convnext_dense.apis.summary import get_last_scores
 from convnext_dense.data.folders import read_stamp
 
 ARMS = ('random', 'transferred')
@@ -104,8 +105,7 @@ def _train(cfg: Config) -> tuple[dict[str, float], str]:
     """The last validation's scores and the last checkpoint's path."""
     runner = Runner.from_cfg(cfg)
     runner.train()
-    scores = {name.removeprefix('val/'): round(float(values.current()), 4) for name, values in
-              runner.message_hub.log_scalars.items() if name.startswith('val/') and not name.endswith('time')}
+    scores = {name: round(float(value), 4) for name, value in get_last_scores(runner).items()}
     return scores, str(Path(cfg.work_dir, Path(runner.message_hub.get_info('last_ckpt')).name))
 
 
