@@ -24,12 +24,13 @@ MAY_IMPORT = {
     'models': {'torch', 'torchvision', 'timm', 'mmengine', '.', '.layers', '.variants', '.registry', '.checkpoints'},
     'datasets': {'numpy', 'PIL', 'torch', 'torchvision', 'timm', 'mmengine', '.registry', '.data'},
     'engine': {'numpy', 'PIL', 'torch', 'mmengine', 'rich', '.', '.registry', '.data', '.checkpoints'},
-    'apis': {'numpy', 'PIL', 'rich', 'torch', 'timm', *MM_PACKAGES,
+    'apis': {'numpy', 'PIL', 'rich', 'torch', 'timm', 'torchvision', 'transformers', 'matplotlib', *MM_PACKAGES,
              '.', '.registry', '.variants', '.layers', '.models', '.engine', '.checkpoints', '.compat', '.data',
              '.datasets'},
 }
 TOOLS_MAY_IMPORT = {'mmengine', '.', '.apis', '.data'}
-ONLY_WHEN_NEEDED = {'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'triton', 'huggingface_hub', 'pycocotools', 'scipy'}
+ONLY_WHEN_NEEDED = {'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'triton', 'huggingface_hub', 'pycocotools', 'scipy',
+                    'transformers', 'matplotlib'}
 
 
 class Import(NamedTuple):

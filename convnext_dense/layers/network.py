@@ -6,9 +6,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from convnext_dense.layers.block import ConvNeXtBlock
+from convnext_dense.layers.block import MEMORY, ConvNeXtBlock
 from convnext_dense.layers.norm import LayerNorm2d
 from convnext_dense.variants import get_variant
+
+_RESIDUAL_DTYPES = {None: None} | {key: dtype for dtype in (torch.float32, torch.bfloat16, torch.float16)
+                                   for key in (dtype, str(dtype).removeprefix('torch.'))}
 
 
 class ConvNeXt(nn.Module):
@@ -32,6 +35,10 @@ class ConvNeXt(nn.Module):
         output_stride: 8 or 16 keeps all later maps at that stride: a downsampling that would pass it has stride 1, and
             the dilation of what follows doubles instead, so that each weight sees the same distances in the image.
             Parameters and their shapes stay. 32 is the published network: nothing is dilated.
+        memory: 'default', 'low' or 'plain': what each block keeps for the backward pass; see
+            :class:`ConvNeXtBlock`. Outputs and gradients are the same; only 'plain' has second derivatives.
+        residual_dtype: of the maps between blocks under autocast: None is torch's promotion, as in other libraries
+            (fp32 in V1); 'bfloat16' or 'float16' take less memory and round the sum after every block; 'float32'.
 
     Raises:
         ValueError: an argument out of range, or layer scale asked for together with GRN.
@@ -43,14 +50,15 @@ class ConvNeXt(nn.Module):
 
     def __init__(self, arch='tiny', in_channels: int = 3, *, num_stages: int | None = None,
                  drop_path_rate: float = 0., layer_scale_init_value: float | None = None, frozen_stages: int = 0,
-                 norm_eval: bool = False, with_cp: bool = False, output_stride: int = 32):
+                 norm_eval: bool = False, with_cp: bool = False, output_stride: int = 32, memory: str = 'default',
+                 residual_dtype: str | torch.dtype | None = None):
         super().__init__()
         self.variant = get_variant(arch)
         self.depths, self.dims = self.variant.depths, self.variant.dims
         self.in_channels = in_channels
         self.num_stages = len(self.depths) if num_stages is None else num_stages
         self.frozen_stages, self.norm_eval, self.with_cp = frozen_stages, norm_eval, with_cp
-        self.output_stride = output_stride
+        self.output_stride, self.memory, self.residual_dtype = output_stride, memory, residual_dtype
         if layer_scale_init_value is None:
             layer_scale_init_value = self.variant.layer_scale_init_value
         self._check_arguments(drop_path_rate, layer_scale_init_value)
@@ -65,7 +73,8 @@ class ConvNeXt(nn.Module):
         self.stages = nn.ModuleList(
             nn.Sequential(*(ConvNeXtBlock(self.dims[i], drop_path=next(drop_path), use_grn=self.variant.use_grn,
                                           layer_scale_init_value=layer_scale_init_value, norm_eps=eps,
-                                          dilation=self.dilations[i])
+                                          dilation=self.dilations[i], memory=memory,
+                                          residual_dtype=_RESIDUAL_DTYPES[residual_dtype])
                             for _ in range(self.depths[i])))
             for i in range(self.num_stages))
         self.apply(_init_weights)
@@ -97,6 +106,20 @@ class ConvNeXt(nn.Module):
             maps.append(x)
         return maps
 
+    def optimize_for_inference(self, enabled: bool = True):
+        """Go to eval mode and run every block, while no gradients are asked for, in its fastest form on a CPU.
+
+        LayerNorm's affine part and layer scale are multiplied into the products, weights are packed for oneDNN, GELU
+        and residual sum become parts of the products: the same maps up to rounding (1e-5). Parameters stay as they are,
+        and packed weights are made again when one has changed, by whatever means: each forward pass looks, which takes
+        about 1% of its time. ``train()`` lets go of the packed weights, which take as much memory as the blocks'
+        parameters; ``optimize_for_inference(False)`` goes back for good. On other devices nothing changes.
+        """
+        for module in self.modules():
+            if isinstance(module, ConvNeXtBlock):
+                module.optimized, module._packed = enabled, None
+        return self.eval()
+
     def train(self, mode: bool = True):
         super().train(mode)
         self._freeze()
@@ -118,6 +141,11 @@ class ConvNeXt(nn.Module):
         if self.output_stride not in (8, 16, 32):
             raise ValueError('output_stride must be 8, 16 or 32 (as published, nothing dilated); '
                              f'got {self.output_stride!r}')
+        if self.memory not in MEMORY:
+            raise ValueError(f"memory must be 'default', 'low' or 'plain'; got {self.memory!r}")
+        if self.residual_dtype not in _RESIDUAL_DTYPES:
+            raise ValueError("residual_dtype must be None (torch's promotion), 'float32', 'bfloat16' or 'float16'; "
+                             f'got {self.residual_dtype!r}')
         if not isinstance(self.in_channels, int) or self.in_channels < 1:
             raise ValueError(f'in_channels must be a positive integer; got {self.in_channels!r}')
         if not 0 <= drop_path_rate < 1:

@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor, nn
 
-from convnext_dense.ops import functional
+from convnext_dense.ops import dispatch, functional
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -15,7 +15,11 @@ class LayerNorm2d(nn.LayerNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        rows = x.permute(0, 2, 3, 1)
+        if dispatch.choose('layer_norm', rows, self.weight, self.bias) == 'triton':
+            rows = rows.float() if torch.is_autocast_enabled(x.device.type) else rows  # as autocast does on GPUs
+            return functional.layer_norm(rows, self.weight, self.bias, self.eps)[0].permute(0, 3, 1, 2)
+        return super().forward(rows).permute(0, 3, 1, 2)
 
 
 class GlobalResponseNorm(nn.Module):

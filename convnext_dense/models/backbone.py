@@ -4,6 +4,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -24,9 +25,9 @@ class ConvNeXt(layers.ConvNeXt, BaseModule):
     parameter takes part in every output's sum and DistributedDataParallel needs no ``find_unused_parameters``.
 
     Args:
-        arch, in_channels, drop_path_rate, layer_scale_init_value, frozen_stages, norm_eval, with_cp, output_stride:
-            see :class:`convnext_dense.layers.ConvNeXt`. Output norms are never frozen: classification checkpoints do
-            not hold them, so they must be learned.
+        arch, in_channels, drop_path_rate, layer_scale_init_value, frozen_stages, norm_eval, with_cp, output_stride,
+            memory, residual_dtype: see :class:`convnext_dense.layers.ConvNeXt`. Output norms are never frozen:
+            classification checkpoints do not hold them, so they must be learned.
         out_indices: stages to return, 0 being the first (stride 4), ascending; negative ones count from the last.
         init_cfg: OpenMMLab's. ``dict(type='Pretrained', checkpoint=...)`` takes any library's ConvNeXt, alone or in a
             detector or segmentor, and is strict; see :func:`convnext_dense.checkpoints.load_pretrained`.
@@ -43,12 +44,14 @@ class ConvNeXt(layers.ConvNeXt, BaseModule):
 
     def __init__(self, arch='tiny', in_channels: int = 3, *, out_indices: Sequence[int] = (0, 1, 2, 3),
                  drop_path_rate: float = 0., layer_scale_init_value: float | None = None, frozen_stages: int = 0,
-                 norm_eval: bool = False, with_cp: bool = False, output_stride: int = 32, init_cfg: dict | None = None):
+                 norm_eval: bool = False, with_cp: bool = False, output_stride: int = 32, memory: str = 'default',
+                 residual_dtype: str | torch.dtype | None = None, init_cfg: dict | None = None):
         variant = get_variant(arch)
         indices = _check_out_indices(out_indices, len(variant.depths))
         super().__init__(variant, in_channels, num_stages=indices[-1] + 1, drop_path_rate=drop_path_rate,
                          layer_scale_init_value=layer_scale_init_value, frozen_stages=frozen_stages,
-                         norm_eval=norm_eval, with_cp=with_cp, output_stride=output_stride)
+                         norm_eval=norm_eval, with_cp=with_cp, output_stride=output_stride, memory=memory,
+                         residual_dtype=residual_dtype)
         self.init_cfg = copy.deepcopy(init_cfg)
         self.out_indices = indices
         self.out_channels = tuple(self.dims[i] for i in indices)

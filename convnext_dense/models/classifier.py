@@ -29,8 +29,8 @@ class ConvNeXtClassifier(layers.ConvNeXt, BaseModel):
     Parameter names are the authors': ``downsample_layers``, ``stages``, ``norm``, ``head``.
 
     Args:
-        arch, in_channels, drop_path_rate, layer_scale_init_value, frozen_stages, norm_eval, with_cp:
-            see :class:`convnext_dense.layers.ConvNeXt`. ``norm`` and ``head`` are never frozen.
+        arch, in_channels, drop_path_rate, layer_scale_init_value, frozen_stages, norm_eval, with_cp,
+            memory, residual_dtype: see :class:`convnext_dense.layers.ConvNeXt`. ``norm`` and ``head`` are never frozen.
         num_classes: K, 1 or more.
         dropout: probability in [0, 1) of zeroing an element of the normed vector while training.
         head_init_scale: factor on the head's initial weights; the authors fine-tune with 0.001.
@@ -47,7 +47,8 @@ class ConvNeXtClassifier(layers.ConvNeXt, BaseModel):
 
     def __init__(self, arch='tiny', in_channels: int = 3, *, num_classes: int = 1000, drop_path_rate: float = 0.,
                  layer_scale_init_value: float | None = None, dropout: float = 0., head_init_scale: float = 1.,
-                 frozen_stages: int = 0, norm_eval: bool = False, with_cp: bool = False,
+                 frozen_stages: int = 0, norm_eval: bool = False, with_cp: bool = False, memory: str = 'default',
+                 residual_dtype: str | torch.dtype | None = None,
                  data_preprocessor: dict | nn.Module | None = None, init_cfg: dict | None = None):
         variant = get_variant(arch)
         if not isinstance(num_classes, int) or num_classes < 1:
@@ -56,7 +57,8 @@ class ConvNeXtClassifier(layers.ConvNeXt, BaseModel):
         if not 0 <= dropout < 1:
             raise ValueError(f'dropout is a probability in [0, 1); got {dropout}')
         super().__init__(variant, in_channels, drop_path_rate=drop_path_rate, frozen_stages=frozen_stages,
-                         layer_scale_init_value=layer_scale_init_value, norm_eval=norm_eval, with_cp=with_cp)
+                         layer_scale_init_value=layer_scale_init_value, norm_eval=norm_eval, with_cp=with_cp,
+                         memory=memory, residual_dtype=residual_dtype)
         self.num_classes = num_classes
         self.init_cfg = copy.deepcopy(init_cfg)
         self.data_preprocessor = _build_preprocessor(data_preprocessor, num_classes)

@@ -1,7 +1,8 @@
 """Which implementation an operation runs with, and why not another.
 
-``why_not`` lists what keeps the Triton kernels from a call. The dispatcher takes them when the list is empty; who
-forces them gets the list as an error. ``force`` and ``forbid`` hold for a block of code, in every thread: a backward
+'triton' are the kernels, 'cpu' the forms of ``ops.cpu``, 'torch' the references, which run anywhere. ``why_not`` lists
+what keeps the Triton kernels from a call. The dispatcher takes them when the list is empty; who forces them gets the
+list as an error. ``force`` and ``forbid`` hold for a block of code, in every thread: a backward
 pass runs in threads of its own.
 """
 import contextlib
@@ -12,19 +13,21 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-IMPLEMENTATIONS = ('auto', 'triton', 'torch')
+IMPLEMENTATIONS = ('auto', 'triton', 'cpu', 'torch')
 # operation -> shapes of its tensors, which a kernel trusts: x the first one's, c (C,), f (C, 1, 7, 7), p x's without C,
 # n (N,); in products with a weight of O rows also w (O, C), t (C, O), o (O,), and y x's with O in place of C.
 SHAPES = {
     'depthwise_conv': 'xfc', 'depthwise_input_grad': 'xfx', 'depthwise_weight_grad': 'xx',
-    'depthwise_layer_norm': 'xfccc', 'layer_norm': 'xcc', 'layer_norm_backward': 'xxppcc',
+    'depthwise_normalize': 'xfc', 'normalize_backward': 'xxp', 'layer_norm': 'xcc', 'layer_norm_backward': 'xxppc',
     'linear_gelu': 'xwo', 'linear_residual': 'xwoony', 'gelu_backward': 'xxn', 'mlp_backward': 'xwoxtn',
     'global_response_norm': 'xcc', 'global_response_norm_backward': 'xxc'}
 OPERATIONS = tuple(SHAPES)
+# Operations that have a form of their own in ``ops.cpu``.
+ON_CPU = ('depthwise_input_grad', 'depthwise_weight_grad', 'linear_gelu', 'linear_residual', 'mlp_backward')
 # operation -> where its kernel was measured to be worth it. Nothing runs by itself that is not in here.
 MEASURED: dict[str, str] = {}
 # operation -> channels (the last axis of its first tensor) that a kernel's tile has room for.
-WIDEST = {'layer_norm': 8192, 'layer_norm_backward': 4096, 'mlp_backward': 256}
+WIDEST = {'layer_norm': 8192, 'layer_norm_backward': 4096, 'normalize_backward': 8192, 'mlp_backward': 256}
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 _HAS_TRITON = find_spec('triton') is not None  # looked for, not imported
 _TENSOR_CORES = (8, 0)
@@ -35,14 +38,17 @@ _wished: dict[str, str] = {}
 
 @contextlib.contextmanager
 def force(implementation: str, *operations: str) -> Iterator[None]:
-    """Inside of the block, run the operations (none named: all) with 'triton' or 'torch', or as measured with 'auto'.
+    """Inside of the block, run the operations with one implementation, or as measured with 'auto'.
+
+    None named means all that have it.
 
     Raises:
-        ValueError: a name is unknown; or, at a call in the block, 'triton' cannot run it, with the reasons.
+        ValueError: a name is unknown; or, at a call in the block, the implementation cannot run it, with the reasons.
     """
     _check_names(implementation, operations)
     before = dict(_wished)
-    _wished.update(dict.fromkeys(operations or OPERATIONS, implementation))
+    having = ON_CPU if implementation == 'cpu' else OPERATIONS
+    _wished.update(dict.fromkeys(operations or having, implementation))
     try:
         yield
     finally:
@@ -56,19 +62,22 @@ def forbid(*operations: str) -> contextlib.AbstractContextManager[None]:
 
 
 def choose(operation: str, *tensors: Tensor | None, implementation: str | None = None) -> str:
-    """'triton' or 'torch' for this call; ``implementation`` goes before what ``force`` and ``forbid`` say.
+    """'triton', 'cpu' or 'torch' for this call; ``implementation`` goes before what ``force`` and ``forbid`` say.
 
     Raises:
-        ValueError: 'triton' is forced and cannot run, with the reasons.
+        ValueError: what is forced cannot run, with the reasons.
     """
     wish = implementation or _wished.get(operation, 'auto')
     if wish == 'auto':
         # Most calls end here: no reason need be looked for where there is no GPU and nothing is measured.
-        return 'triton' if operation in MEASURED and not why_not(operation, *tensors) else 'torch'
+        if operation in MEASURED and not why_not(operation, *tensors):
+            return 'triton'
+        on_cpu = tensors[0].device.type == 'cpu' and not torch.compiler.is_compiling()
+        return 'cpu' if on_cpu and operation in ON_CPU else 'torch'
     _check_names(wish, (operation,))
-    reasons = cannot(operation, *tensors) if wish == 'triton' else []
+    reasons = {'triton': cannot, 'cpu': _not_on_cpu}.get(wish, lambda *_: [])(operation, *tensors)
     if reasons:
-        raise ValueError(f"implementation='triton' cannot run {operation}: {'; '.join(reasons)}. "
+        raise ValueError(f"implementation='{wish}' cannot run {operation}: {'; '.join(reasons)}. "
                          "Write implementation='auto' to let it run with torch where it must")
     return wish
 
@@ -92,6 +101,12 @@ def cannot(operation: str, *tensors: Tensor | None) -> list[str]:
     software = [] if _HAS_TRITON else ['triton is not installed: pip install triton']
     return [*software, *_device(given), *_dtype(operation, tensors), *_size(operation, given[0].shape),
             *_shapes(operation, tensors)]
+
+
+def _not_on_cpu(operation: str, *tensors: Tensor | None) -> list[str]:
+    devices = sorted({str(one.device) for one in tensors if one is not None and one.device.type != 'cpu'})
+    reasons = [f"its tensors are on {', '.join(devices)}"] if devices else []
+    return reasons + ([] if operation in ON_CPU else ['it has no form of its own there: torch runs it'])
 
 
 def interpreted() -> bool:

@@ -1,7 +1,8 @@
-"""Shortest correct torch for each operation: what every faster implementation is compared with.
+"""Plain torch for each operation: what runs where nothing faster does, and what that is compared with.
 
 Maps are N H W C, contiguous. A function computes in the dtype that it is given, statistics in at least fp32; for an
-oracle give it fp64. It takes and returns what the operation of the same name in ``functional`` does.
+oracle give it fp64. It takes and returns what the operation of the same name in ``functional`` does. Time is bytes
+moved, so nothing is copied to fp32 that torch's own operation reads as fp32, and products and sums come in one pass.
 """
 import torch
 from torch import Tensor
@@ -9,7 +10,16 @@ from torch.nn import functional as F
 
 
 def _wide(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x.to(_wide_dtype(x))
+
+
+def _wide_dtype(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _unless_on(device: str, x: Tensor) -> Tensor:
+    """``x`` in at least fp32, or as it is on a device whose operation takes fp16 and bf16 and sums in fp32."""
+    return x if x.device.type == device else _wide(x)
 
 
 def _for_sample(scale: Tensor, x: Tensor) -> Tensor:
@@ -41,17 +51,21 @@ def depthwise_input_grad(grad: Tensor, weight: Tensor, residual_grad: Tensor | N
         weight: (C, 1, 7, 7).
         residual_grad: (N, H, W, C), what reaches the input past the convolution; its dtype is the result's.
     """
-    dx = F.conv_transpose2d(grad.permute(0, 3, 1, 2), weight.to(grad.dtype), padding=3, groups=grad.shape[-1])
+    nchw = grad.permute(0, 3, 1, 2)  # also stands for the input: of that only shape and strides are looked at
+    dx, _, _ = torch.ops.aten.convolution_backward(
+        nchw, nchw, weight.to(grad.dtype), None, [1, 1], [3, 3], [1, 1], False, [0, 0], grad.shape[-1],
+        [True, False, False])
     dx = dx.permute(0, 2, 3, 1).contiguous()
-    return dx if residual_grad is None else residual_grad + dx.to(residual_grad.dtype)
+    return dx if residual_grad is None else (residual_grad + dx).to(residual_grad.dtype)
 
 
 def depthwise_weight_grad(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of :func:`depthwise_conv` by weight (C, 1, 7, 7) and bias (C,), at least fp32; given (N, H, W, C)."""
-    wide, channels = _wide(grad), x.shape[-1]
+    dtype, channels = _wide_dtype(grad), x.shape[-1]
     weight = torch.nn.grad.conv2d_weight(
-        _wide(x).permute(0, 3, 1, 2), (channels, 1, 7, 7), wide.permute(0, 3, 1, 2), padding=3, groups=channels)
-    return weight.reshape(channels, 7, 7).contiguous().unsqueeze(1), wide.sum((0, 1, 2))
+        _unless_on('cuda', x).permute(0, 3, 1, 2), (channels, 1, 7, 7), _unless_on('cuda', grad).permute(0, 3, 1, 2),
+        padding=3, groups=channels)
+    return weight.to(dtype).reshape(channels, 7, 7).contiguous().unsqueeze(1), grad.sum((0, 1, 2), dtype=dtype)
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-6) -> tuple[Tensor, Tensor, Tensor]:
@@ -70,13 +84,14 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-6) -> tu
 
     Source: arXiv:1607.06450 section 3.
     """
-    wide = _wide(x)
-    y, mean, rstd = torch.native_layer_norm(wide, (x.shape[-1],), weight.to(wide.dtype), bias.to(wide.dtype), eps)
-    return y.to(x.dtype), mean.squeeze(-1), rstd.squeeze(-1)
+    dtype = _wide_dtype(x)
+    y, mean, rstd = torch.native_layer_norm(
+        _unless_on('cpu', x), (x.shape[-1],), weight.to(dtype), bias.to(dtype), eps)
+    return y.to(x.dtype), mean.squeeze(-1).to(dtype), rstd.squeeze(-1).to(dtype)
 
 
-def layer_norm_backward(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor, bias: Tensor,
-                        recompute: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def layer_norm_backward(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor,
+                        ) -> tuple[Tensor, Tensor, Tensor]:
     """Backward pass of :func:`layer_norm`; the normalized values are made again from ``x``.
 
     ::
@@ -86,37 +101,62 @@ def layer_norm_backward(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, wei
     Args:
         grad, x: (..., C).
         mean, rstd: (...), as :func:`layer_norm` returned them.
-        weight, bias: (C,).
-        recompute: also give the output of the forward pass, which then need not be kept.
+        weight: (C,).
 
     Returns:
-        dx (..., C) in ``x``'s dtype; dweight (C,) and dbias (C,) in at least fp32; n * weight + bias in ``x``'s dtype,
-        or an empty tensor.
+        dx (..., C) in ``x``'s dtype; dweight (C,) and dbias (C,) in at least fp32.
     """
-    wide, channels = _wide(grad), x.shape[-1]
-    n = (_wide(x) - mean.unsqueeze(-1)) * rstd.unsqueeze(-1)
-    g = wide * weight
-    dx = rstd.unsqueeze(-1) * (g - g.mean(-1, keepdim=True) - n * (g * n).mean(-1, keepdim=True))
-    y = (n * weight + bias).to(x.dtype) if recompute else x.new_empty(0)
-    return dx.to(x.dtype), (wide * n).reshape(-1, channels).sum(0), wide.reshape(-1, channels).sum(0), y
+    weight = weight.to(mean.dtype)  # also stands for the bias: of that only the shape is looked at
+    dx, dweight, dbias = torch.ops.aten.native_layer_norm_backward(
+        _wide(grad), _wide(x), (x.shape[-1],), mean.unsqueeze(-1), rstd.unsqueeze(-1), weight, weight, [True] * 3)
+    return dx.to(x.dtype), dweight, dbias
 
 
-def depthwise_layer_norm(x: Tensor, weight: Tensor, bias: Tensor, norm_weight: Tensor, norm_bias: Tensor,
-                         eps: float = 1e-6, keep: bool = True) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """:func:`depthwise_conv`, then :func:`layer_norm`.
+def depthwise_normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
+    """:func:`depthwise_conv`, then :func:`layer_norm` without weight and bias: a product that follows takes those in.
+
+    ::
+
+        y = depthwise_conv(x);  rstd = 1 / sqrt(mean_c (y - mean_c y)^2 + eps);  n = (y - mean_c y) * rstd
 
     Args:
         x: (N, H, W, C).
         weight: (C, 1, 7, 7).
-        bias, norm_weight, norm_bias: (C,).
-        keep: also give what the backward pass needs; else it is computed again there.
+        bias: (C,).
 
     Returns:
-        The result (N, H, W, C); the convolution's output (N, H, W, C), mean and rstd (N, H, W), or three empty tensors.
+        n (N, H, W, C) in ``x``'s dtype; rstd (N, H, W) in at least fp32: all that :func:`normalize_backward` asks for.
     """
-    y = depthwise_conv(x, weight, bias)
-    out, mean, rstd = layer_norm(y, norm_weight, norm_bias, eps)
-    return (out, y, mean, rstd) if keep else (out, y.new_empty(0), mean.new_empty(0), rstd.new_empty(0))
+    y, dtype = depthwise_conv(x, weight, bias), _wide_dtype(x)
+    n, _, rstd = torch.native_layer_norm(y, y.shape[-1:], _ones(y), None, eps)
+    return n, rstd.squeeze(-1).to(dtype)
+
+
+def normalize_backward(grad: Tensor, n: Tensor, rstd: Tensor) -> Tensor:
+    """Gradient of a LayerNorm without weight and bias by its input, from what it gave.
+
+    ::
+
+        dy = rstd * (grad - mean_c grad - n * mean_c (grad * n))
+
+    Args:
+        grad, n: (..., C).
+        rstd: (...).
+
+    Returns:
+        dy (..., C) in ``n``'s dtype.
+    """
+    rstd = rstd.unsqueeze(-1)
+    # torch's own takes the input (n, if the mean is 0 and rstd 1) and one rstd for both of its places.
+    dy, _, _ = torch.ops.aten.native_layer_norm_backward(
+        grad.to(n.dtype), n, n.shape[-1:], torch.zeros_like(rstd), torch.ones_like(rstd), _ones(n), None,
+        [True, False, False])
+    return dy.mul_(rstd)
+
+
+def _ones(x: Tensor) -> Tensor | None:
+    """A weight for LayerNorm: on a CPU statistics have its dtype, and without one the loop is twice as slow."""
+    return x.new_ones(x.shape[-1], dtype=_wide_dtype(x)) if x.device.type == 'cpu' else None
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, keep: bool = True) -> tuple[Tensor, Tensor]:
@@ -144,11 +184,11 @@ def gelu_backward(hidden: Tensor, grad: Tensor, sample_scale: Tensor | None = No
         hidden, grad: (N, ..., C).
         sample_scale: s, (N,), for instance drop path's 0 or 1 / (1 - p); none is 1.
     """
-    h = _wide(hidden)
-    below = (1 + torch.erf(h * 0.5 ** 0.5)) / 2  # the normal distribution function
-    slope = below + h * torch.exp(-h * h / 2) * (2 * torch.pi) ** -0.5
-    scale = 1. if sample_scale is None else _for_sample(sample_scale, h)
-    return (scale * h * below).to(hidden.dtype), (scale * _wide(grad) * slope).to(grad.dtype)
+    out, dhidden = F.gelu(hidden), torch.ops.aten.gelu_backward(grad, hidden).to(grad.dtype)
+    if sample_scale is not None:
+        scale = _for_sample(sample_scale, hidden)
+        out, dhidden = out.mul_(scale), dhidden.mul_(scale)
+    return out, dhidden
 
 
 def mlp_backward(x: Tensor, weight1: Tensor, bias1: Tensor, grad: Tensor, weight2: Tensor,
@@ -181,12 +221,17 @@ def linear_residual(x: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor | Non
         sample_scale: s, (N,), for instance drop path's 0 or 1 / (1 - p); none is 1.
         residual: (N, ..., C); its dtype is the result's.
     """
-    y = F.linear(x, weight, bias.to(x.dtype)).to(residual.dtype)
-    if gamma is not None:
-        y = gamma.to(y.dtype) * y
-    if sample_scale is not None:
-        y = _for_sample(sample_scale.to(y.dtype), y) * y
-    return residual + y
+    return add_scaled(residual, F.linear(x, weight, bias.to(x.dtype)), gamma, sample_scale)
+
+
+def add_scaled(residual: Tensor, y: Tensor, gamma: Tensor | None, sample_scale: Tensor | None) -> Tensor:
+    """residual + s * gamma * y in one pass, as in :func:`linear_residual`."""
+    if gamma is None and sample_scale is None:
+        return (residual + y).to(residual.dtype)
+    factor = gamma if sample_scale is None else _for_sample(sample_scale, y) * (1 if gamma is None else gamma)
+    # bf16 for a residual in bf16, so that the sum is bf16 at once; fp32 for one in fp16, too small for gamma's 1e-6.
+    factor = factor.to(torch.promote_types(residual.dtype, torch.bfloat16))
+    return torch.addcmul(residual, y, factor).to(residual.dtype)
 
 
 def global_response_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-6) -> Tensor:
@@ -209,11 +254,10 @@ def global_response_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e
     Source: arXiv:2301.00808 section 3.2, algorithm 1; facebookresearch/ConvNeXt-V2 models/utils.py:GRN @ 2553895.
     Differs: fp32 arithmetic whatever the dtype of ``x``.
     """
-    dtype = torch.promote_types(x.dtype, torch.float32)
+    dtype = _wide_dtype(x)
     norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=dtype)  # (N, 1, 1, C)
     response = norm / (norm.mean(dim=-1, keepdim=True) + eps)
-    wide = x.to(dtype)
-    return (gamma * (wide * response) + beta + wide).to(x.dtype)
+    return torch.addcmul(beta.to(dtype), x, 1 + gamma * response).to(x.dtype)  # in fp32, that is the last one's dtype
 
 
 def global_response_norm_backward(grad: Tensor, x: Tensor, gamma: Tensor, eps: float = 1e-6,
@@ -234,11 +278,12 @@ def global_response_norm_backward(grad: Tensor, x: Tensor, gamma: Tensor, eps: f
     Returns:
         dx (N, H, W, C) in ``x``'s dtype; dgamma (C,) and dbeta (C,) in at least fp32.
     """
-    wide, g = _wide(x), _wide(grad)
-    norm = torch.linalg.vector_norm(wide, dim=(1, 2), keepdim=True)
+    dtype = _wide_dtype(x)
+    norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=dtype)
     mean = norm.mean(dim=-1, keepdim=True) + eps
-    response, t = norm / mean, (g * wide).sum((1, 2), keepdim=True)
+    products = torch.addcmul(norm.new_zeros(1), grad, x)  # in fp32, as what they are added to
+    response, t = norm / mean, products.sum((1, 2), keepdim=True)
     by_norm = gamma * t / mean - (gamma * t * norm).mean(dim=-1, keepdim=True) / mean ** 2
     q = torch.where(norm > 0, by_norm / norm, torch.zeros_like(norm))
-    dx = g * (1 + gamma * response) + wide * q
-    return dx.to(x.dtype), (response * t).sum((0, 1, 2)), g.sum((0, 1, 2))
+    dx = (grad * (1 + gamma * response)).addcmul_(x, q)
+    return dx.to(x.dtype), (response * t).sum((0, 1, 2)), grad.sum((0, 1, 2), dtype=dtype)

@@ -15,7 +15,8 @@ from convnext_dense.ops import dispatch, reference
 FILES = {
     'depthwise_conv': ('depthwise_conv', 'depthwise_input_grad'),
     'depthwise_weight_grad': ('depthwise_weight_grad',),
-    'depthwise_layer_norm': ('depthwise_layer_norm',),
+    'depthwise_normalize': ('depthwise_normalize',),
+    'normalize_backward': ('normalize_backward',),
     'layer_norm': ('layer_norm', 'layer_norm_backward'),
     'linear_gelu': ('linear_gelu',),
     'linear_residual': ('linear_residual',),
@@ -83,29 +84,25 @@ def _depthwise_conv_backward(ctx, grad):
 
 def _layer_norm_setup(ctx, inputs, output):
     x, weight, bias, _ = inputs
-    ctx.save_for_backward(x, weight, bias, *output[1:])
+    ctx.bias_dtype = bias.dtype
+    ctx.save_for_backward(x, weight, *output[1:])
     ctx.mark_non_differentiable(*output[1:])
 
 
 def _layer_norm_backward(ctx, grad, *_):
-    x, weight, bias, mean, rstd = ctx.saved_tensors
-    dx, dweight, dbias, _ = OPS['layer_norm_backward'](grad, x, mean, rstd, weight, bias)
-    return dx, dweight.to(weight.dtype), dbias.to(bias.dtype), None
+    x, weight, mean, rstd = ctx.saved_tensors
+    dx, dweight, dbias = OPS['layer_norm_backward'](grad, x, mean, rstd, weight)
+    return dx, dweight.to(weight.dtype), dbias.to(ctx.bias_dtype), None
 
 
-def _depthwise_layer_norm_setup(ctx, inputs, output):
-    *tensors, ctx.eps, ctx.keep = inputs
-    ctx.save_for_backward(*tensors, *output[1:])
-    ctx.mark_non_differentiable(*output[1:])
+def _depthwise_normalize_setup(ctx, inputs, output):
+    ctx.save_for_backward(*inputs[:3], *output)
+    ctx.mark_non_differentiable(output[1])
 
 
-def _depthwise_layer_norm_backward(ctx, grad, *_):
-    x, weight, bias, norm_weight, norm_bias, y, mean, rstd = ctx.saved_tensors
-    if not ctx.keep:
-        _, y, mean, rstd = OPS['depthwise_layer_norm'](x, weight, bias, norm_weight, norm_bias, ctx.eps)
-    grad, dnorm_weight, dnorm_bias, _ = OPS['layer_norm_backward'](grad, y, mean, rstd, norm_weight, norm_bias)
-    dx, dweight, dbias = _depthwise_backward(ctx, grad, x, weight, bias)
-    return dx, dweight, dbias, dnorm_weight.to(norm_weight.dtype), dnorm_bias.to(norm_bias.dtype), None, None
+def _depthwise_normalize_backward(ctx, grad, _):
+    x, weight, bias, n, rstd = ctx.saved_tensors
+    return *_depthwise_backward(ctx, OPS['normalize_backward'](grad, n, rstd), x, weight, bias), None
 
 
 def _linear_gelu_setup(ctx, inputs, output):
@@ -160,8 +157,7 @@ def _global_response_norm_backward(ctx, grad):
 
 OPS['depthwise_conv'].register_autograd(_depthwise_conv_backward, setup_context=_depthwise_conv_setup)
 OPS['layer_norm'].register_autograd(_layer_norm_backward, setup_context=_layer_norm_setup)
-OPS['depthwise_layer_norm'].register_autograd(
-    _depthwise_layer_norm_backward, setup_context=_depthwise_layer_norm_setup)
+OPS['depthwise_normalize'].register_autograd(_depthwise_normalize_backward, setup_context=_depthwise_normalize_setup)
 OPS['linear_gelu'].register_autograd(_linear_gelu_backward, setup_context=_linear_gelu_setup)
 OPS['linear_residual'].register_autograd(_linear_residual_backward, setup_context=_linear_residual_setup)
 OPS['global_response_norm'].register_autograd(_global_response_norm_backward, setup_context=_global_response_norm_setup)

@@ -53,6 +53,9 @@ def test_forced_on_a_gpu_runs_unmeasured(on_gpu):
     ('depthwise_conv', [(1, 8, 8, 4), (4, 1, 5, 5)], {}, r'tensor 1 needs shape \(4, 1, 7, 7\), got \(4, 1, 5, 5\)'),
     ('depthwise_conv', [(8, 8, 4), (4, 1, 7, 7)], {}, r'\(N, H, W, C\) is needed, got \(8, 8, 4\)'),
     ('layer_norm_backward', [(2, 3), (2, 3), (2,), (3,)], {}, r'tensor 3 needs shape \(2,\), got \(3,\)'),
+    ('normalize_backward', [(2, 3), (2, 3), (3,)], {}, r'tensor 2 needs shape \(2,\), got \(3,\)'),
+    ('normalize_backward', [(2, 9000)], {}, 'at most 8192 channels fit a tile, got 9000'),
+    ('depthwise_normalize', [(1, 8, 8, 4), (4, 1, 7, 7), (8,)], {}, r'tensor 2 needs shape \(4,\), got \(8,\)'),
     ('linear_residual', [(2, 3), (4, 3), (4,), (4,), (2,), (2, 3)], {}, r'tensor 5 needs shape \(2, 4\), got \(2, 3\)'),
     ('mlp_backward', [(2, 3), (4, 3), (4,), (2, 3), (4, 3)], {}, r'tensor 4 needs shape \(3, 4\), got \(4, 3\)'),
     ('layer_norm', [(2, 3)], dict(capability=(7, 5)), '8.0 or newer is needed, cuda:0 has 7.5'),
@@ -101,7 +104,7 @@ def test_force_holds_for_its_block_and_every_thread():
     with dispatch.force('triton', 'layer_norm'):
         with pytest.raises(ValueError, match='cannot run layer_norm'):
             dispatch.choose('layer_norm', x)
-        assert dispatch.choose('linear_gelu', x) == 'torch'
+        assert dispatch.choose('gelu_backward', x) == 'torch'
         seen = []
         thread = threading.Thread(target=lambda: seen.append(dispatch._wished['layer_norm']))
         thread.start()
@@ -126,7 +129,7 @@ def test_an_argument_goes_before_the_block(on_gpu):
     lambda: dispatch.choose('layer_norm', torch.ones(1, 2), implementation='cuda'),
 ])
 def test_unknown_names(call):
-    with pytest.raises(ValueError, match=r'one of auto, triton, torch, got .cuda|called .layernorm.; there are dep'):
+    with pytest.raises(ValueError, match='one of auto, triton, cpu, torch, got .cuda|called .layernorm.; there are'):
         call()
 
 

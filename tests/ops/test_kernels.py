@@ -19,14 +19,15 @@ def _made(operation, dtype, *, images=2, height=3, width=5, channels=24):
     widen, narrow = ((torch.randn(shape) * shape[1] ** -0.5).to(dtype)
                      for shape in [(hidden, channels), (channels, hidden)])
     scale = torch.linspace(0, 1.25, images)
-    _, mean, rstd = reference.layer_norm(x, vector(), vector())
+    n, mean, rstd = reference.layer_norm(x, torch.ones(channels), torch.zeros(channels))
     return {
         'depthwise_conv': (x, filters, vector()),
         'depthwise_input_grad': (grad, filters, x),
         'depthwise_weight_grad': (grad, x),
-        'depthwise_layer_norm': (x, filters, vector(), vector(), vector()),
+        'depthwise_normalize': (x, filters, vector()),
+        'normalize_backward': (grad, n, rstd),
         'layer_norm': (x, vector(), vector()),
-        'layer_norm_backward': (grad, x, mean, rstd, vector(), vector(), True),
+        'layer_norm_backward': (grad, x, mean, rstd, vector()),
         'linear_gelu': (x, widen, vector(hidden)),
         'linear_residual': (map_of(hidden), narrow, vector(), vector(), scale, x),
         'gelu_backward': (map_of(hidden), map_of(hidden), scale),
@@ -36,9 +37,9 @@ def _made(operation, dtype, *, images=2, height=3, width=5, channels=24):
     }[operation]
 
 
-OPERATIONS = ('depthwise_conv', 'depthwise_input_grad', 'depthwise_weight_grad', 'depthwise_layer_norm', 'layer_norm',
-              'layer_norm_backward', 'linear_gelu', 'linear_residual', 'gelu_backward', 'mlp_backward',
-              'global_response_norm', 'global_response_norm_backward')
+OPERATIONS = ('depthwise_conv', 'depthwise_input_grad', 'depthwise_weight_grad', 'depthwise_normalize',
+              'normalize_backward', 'layer_norm', 'layer_norm_backward', 'linear_gelu', 'linear_residual',
+              'gelu_backward', 'mlp_backward', 'global_response_norm', 'global_response_norm_backward')
 
 
 def _tuple(outputs):
@@ -73,9 +74,11 @@ def test_kernel_is_as_exact_as_torch(interpreter, operation, dtype):
     # More than one tile in each direction, and a part of one at each end.
     ('depthwise_conv', dict(images=1, height=6, width=33, channels=8)),
     ('depthwise_input_grad', dict(images=1, height=3, width=3, channels=72)),
-    ('depthwise_layer_norm', dict(images=1, height=5, width=3, channels=40)),
+    ('depthwise_normalize', dict(images=1, height=5, width=3, channels=40)),
     ('depthwise_weight_grad', dict(images=1, height=37, width=3, channels=8)),
     ('depthwise_weight_grad', dict(images=2, height=8, width=5, channels=40)),
+    ('normalize_backward', dict(height=7, width=7, channels=130)),
+    ('normalize_backward', dict(images=1, height=1, width=3, channels=2100)),  # a row is more than a tile
     ('layer_norm', dict(height=7, width=7, channels=130)),
     ('layer_norm_backward', dict(height=7, width=7, channels=130)),
     ('linear_gelu', dict(height=7, width=10, channels=70)),
@@ -103,11 +106,10 @@ def test_without_the_optional_tensors(interpreter, operation):
     _compare(interpreter(operation, *args), operation, args)
 
 
-@pytest.mark.parametrize('operation', ['depthwise_layer_norm', 'linear_gelu'])
-def test_nothing_kept(interpreter, operation):
-    args = _made(operation, torch.float32)
-    kept, bare = interpreter(operation, *args), interpreter(operation, *args, keep=False)
-    assert torch.equal(kept[0], bare[0]) and not any(one.numel() for one in bare[1:])
+def test_nothing_kept(interpreter):
+    args = _made('linear_gelu', torch.float32)
+    kept, (bare, nothing) = interpreter('linear_gelu', *args), interpreter('linear_gelu', *args, keep=False)
+    assert torch.equal(kept[0], bare) and not nothing.numel()
 
 
 @pytest.mark.parametrize('operation', OPERATIONS)
@@ -139,10 +141,10 @@ def test_same_bits_in_every_run(interpreter, operation):
 
 def test_mean_far_from_zero(interpreter):
     """A sum of squares would lose the variance: 1000^2 and 1 are 10^6 apart, as far as fp32 reaches."""
-    x, weight, bias, norm_weight, norm_bias = _made('depthwise_layer_norm', torch.float32, images=1, channels=40)
-    args = x, weight / 49, bias + 1000, norm_weight, norm_bias
-    _compare(interpreter('depthwise_layer_norm', *args), 'depthwise_layer_norm', args)
-    args = x + 1000, norm_weight, norm_bias
+    x, weight, bias = _made('depthwise_normalize', torch.float32, images=1, channels=40)
+    args = x, weight / 49, bias + 1000
+    _compare(interpreter('depthwise_normalize', *args), 'depthwise_normalize', args)
+    args = x + 1000, bias, bias
     _compare(interpreter('layer_norm', *args), 'layer_norm', args)
 
 
@@ -156,7 +158,7 @@ def test_norm_beyond_fp16(interpreter):
     assert all(one.isfinite().all() for one in (dx, dgamma, dbeta)) and dgamma[0] == 2 * 300 * 272
 
 
-@pytest.mark.parametrize('operation', ['depthwise_conv', 'depthwise_layer_norm', 'layer_norm', 'linear_gelu',
+@pytest.mark.parametrize('operation', ['depthwise_conv', 'depthwise_normalize', 'layer_norm', 'linear_gelu',
                                        'linear_residual', 'global_response_norm'])
 def test_gradients(interpreter, operation):
     """By every input, through the registered backward pass, against autograd of the reference in fp64."""
@@ -174,7 +176,7 @@ def test_gradients(interpreter, operation):
                                        msg=lambda text: f'argument {number}: {text}')
 
 
-@pytest.mark.parametrize('operation', ['layer_norm_backward', 'linear_gelu', 'gelu_backward'])
+@pytest.mark.parametrize('operation', ['layer_norm_backward', 'normalize_backward', 'linear_gelu', 'gelu_backward'])
 def test_operation_with_its_kernel_is_well_declared(interpreter, operation):
     """The others' declarations are checked with their references, in ``test_registered.py``, which is faster."""
     args = _made(operation, torch.float32, images=1, height=2, width=3, channels=8)

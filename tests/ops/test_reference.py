@@ -28,8 +28,13 @@ def test_layer_norm_by_hand():
 
 
 def test_statistics_of_half_precision_are_fp32():
-    _, mean, rstd = reference.layer_norm(torch.randn(3, 4).bfloat16(), torch.ones(4), torch.zeros(4))
-    assert mean.dtype == rstd.dtype == torch.float32
+    """Not of that dtype alone: bf16 would have rounded them. A filter of one 1 gives back its input."""
+    x, one = torch.randn(2, 3, 4, 6).bfloat16(), torch.zeros(6, 1, 7, 7)
+    one[..., 3, 3] = 1
+    true = _normalized(x.double())[1].float()
+    _, mean, rstd = reference.layer_norm(x, torch.ones(6), torch.zeros(6))
+    torch.testing.assert_close((mean, rstd), (x.float().mean(-1), true))
+    torch.testing.assert_close(reference.depthwise_normalize(x, one, torch.zeros(6))[1], true)
 
 
 def test_linear_residual_by_hand():
@@ -37,6 +42,14 @@ def test_linear_residual_by_hand():
     x, weight, bias = torch.ones(2, 1, 1, 1), torch.tensor([[4.]]), torch.tensor([5.])
     out = reference.linear_residual(x, weight, bias, torch.tensor([10.]), torch.tensor([2., 0.]), 3 * x)
     assert out.flatten().tolist() == [183., 3.]
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_small_gamma_with_a_residual_in_half_precision(dtype):
+    """1e-6 * 1000; fp16's numbers lie 6e-8 apart there."""
+    x, gamma = torch.ones(1, 1, 1, 1, dtype=dtype), torch.tensor([1e-6])
+    out = reference.linear_residual(x, 1000 * x[0, 0], torch.zeros(1), gamma, None, 0 * x)
+    assert out.dtype == dtype and out.item() == pytest.approx(1e-3, rel=torch.finfo(dtype).eps)
 
 
 def test_gelu_by_hand():
@@ -49,10 +62,11 @@ def test_gelu_by_hand():
     (lambda x, w, b, *_: reference.depthwise_conv(x, w, b),
      lambda grad, x, w, b, *_: (reference.depthwise_input_grad(grad, w), *reference.depthwise_weight_grad(grad, x))),
     (lambda x, _, b, c: reference.layer_norm(x, b, c)[0],
-     lambda grad, x, _, b, c: _layer_norm_grads(grad, x, b, c)),
+     lambda grad, x, _, b, c: _layer_norm_grads(grad, x, b)),
+    (lambda x, *_: _normalized(x)[0], lambda grad, x, *_: (reference.normalize_backward(grad, *_normalized(x)),)),
     (lambda x, _, b, c: reference.global_response_norm(x, b, c),
      lambda grad, x, _, b, c: reference.global_response_norm_backward(grad, x, b)),
-], ids=['depthwise', 'layer_norm', 'global_response_norm'])
+], ids=['depthwise', 'layer_norm', 'normalize', 'global_response_norm'])
 def test_backward_is_autograd_of_forward(forward, backward):
     inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True)
               for shape in [(2, 3, 4, 5), (5, 1, 7, 7), 5, 5]]
@@ -63,11 +77,41 @@ def test_backward_is_autograd_of_forward(forward, backward):
         torch.testing.assert_close(ours, theirs)
 
 
-def _layer_norm_grads(grad, x, weight, bias):
-    out, mean, rstd = reference.layer_norm(x, weight, bias)
-    *grads, again = reference.layer_norm_backward(grad, x, mean, rstd, weight, bias, recompute=True)
-    torch.testing.assert_close(again, out)
-    return grads
+def _layer_norm_grads(grad, x, weight):
+    _, mean, rstd = reference.layer_norm(x, weight, weight)
+    return reference.layer_norm_backward(grad, x, mean, rstd, weight)
+
+
+def _normalized(x):
+    rstd = (x.var(-1, correction=0) + 1e-6).rsqrt()
+    return (x - x.mean(-1, keepdim=True)) * rstd.unsqueeze(-1), rstd
+
+
+def test_depthwise_normalize_by_definition():
+    x, weight, bias = torch.randn(2, 4, 5, 3).double(), torch.randn(3, 1, 7, 7).double(), torch.randn(3).double()
+    ours = reference.depthwise_normalize(x, weight, bias)
+    torch.testing.assert_close(ours, _normalized(_loop_conv(x, weight, bias)))
+
+
+@pytest.mark.parametrize('scale', [None, torch.tensor([0., 1.25]).double()], ids=['plain', 'scaled'])
+def test_gelu_backward_by_definition(scale):
+    """With the normal distribution function P and its density p, gelu(h) = h P(h) and gelu'(h) = P(h) + h p(h)."""
+    hidden, grad = torch.randn(2, 2, 3, 4).double(), torch.randn(2, 2, 3, 4).double()
+    kept, normal, factor = (hidden.clone(), grad.clone()), torch.distributions.Normal(0., 1.), 1.
+    below, density = normal.cdf(hidden), normal.log_prob(hidden).exp()
+    out, dhidden = reference.gelu_backward(hidden, grad, scale)
+    if scale is not None:
+        factor = scale.view(2, 1, 1, 1)
+    torch.testing.assert_close(out, factor * hidden * below)
+    torch.testing.assert_close(dhidden, factor * grad * (below + hidden * density))
+    assert torch.equal(hidden, kept[0]) and torch.equal(grad, kept[1])
+
+
+def test_global_response_norm_by_definition():
+    x, gamma, beta = torch.randn(2, 3, 4, 5).double(), torch.randn(5).double(), torch.randn(5).double()
+    norm = x.square().sum((1, 2), keepdim=True).sqrt()
+    expected = gamma * (x * (norm / (norm.mean(-1, keepdim=True) + 0.5))) + beta + x
+    torch.testing.assert_close(reference.global_response_norm(x, gamma, beta, 0.5), expected)
 
 
 @pytest.mark.parametrize('scale', [None, torch.tensor([0., 1.25], dtype=torch.float64)], ids=['plain', 'scaled'])
@@ -106,7 +150,7 @@ def _inputs(*shapes):
 DIFFERENTIABLE = {
     'depthwise_conv': lambda: _inputs((1, 2, 3, 2), (2, 1, 7, 7), 2),
     'layer_norm': lambda: _inputs((1, 2, 3, 4), 4, 4),
-    'depthwise_layer_norm': lambda: _inputs((1, 2, 3, 3), (3, 1, 7, 7), 3, 3, 3),
+    'depthwise_normalize': lambda: _inputs((1, 2, 3, 3), (3, 1, 7, 7), 3),
     'linear_gelu': lambda: _inputs((1, 2, 3, 4), (5, 4), 5),
     'linear_residual': lambda: (*_inputs((2, 2, 3, 4), (5, 4), 5, 5), torch.tensor([0., 1.25]).double(),
                                 *_inputs((2, 2, 3, 5))),
@@ -125,10 +169,9 @@ def test_gradcheck(operation):
     assert torch.autograd.gradcheck(lambda *args: _first(operation, *args), DIFFERENTIABLE[operation](), fast_mode=True)
 
 
-@pytest.mark.parametrize('operation', ['depthwise_layer_norm', 'linear_gelu'])
-def test_gradients_with_nothing_kept(operation):
-    inputs = DIFFERENTIABLE[operation]()
-    kept, bare = (torch.autograd.grad(_first(operation, *inputs, keep=keep).square().sum(), inputs)
+def test_gradients_with_nothing_kept():
+    inputs = DIFFERENTIABLE['linear_gelu']()
+    kept, bare = (torch.autograd.grad(_first('linear_gelu', *inputs, keep=keep).square().sum(), inputs)
                   for keep in (True, False))
     for one, other in zip(kept, bare, strict=True):
         torch.testing.assert_close(one, other)

@@ -14,9 +14,10 @@ def _args():
         'depthwise_conv': (x, filters, torch.randn(4)),
         'depthwise_input_grad': (x, filters, None),
         'depthwise_weight_grad': (x, x + 1),
-        'depthwise_layer_norm': (x, filters, *torch.randn(3, 4).clone().unbind()),
+        'depthwise_normalize': (x, filters, torch.randn(4)),
+        'normalize_backward': (x, x + 1, statistics[1]),
         'layer_norm': (x, torch.randn(4), torch.randn(4)),
-        'layer_norm_backward': (x, x + 1, *statistics, torch.randn(4), torch.randn(4)),
+        'layer_norm_backward': (x, x + 1, *statistics, torch.randn(4)),
         'linear_gelu': (x, widen, torch.randn(6)),
         'linear_residual': (hidden, narrow, torch.randn(4), torch.randn(4), scale, x),
         'gelu_backward': (hidden, hidden + 1, None),
@@ -28,7 +29,7 @@ def _args():
 
 OPCHECKS = ('test_schema', 'test_autograd_registration', 'test_faketensor')
 ALL_OPCHECKS = (*OPCHECKS, 'test_aot_dispatch_dynamic')
-DIFFERENTIABLE = {'depthwise_conv', 'depthwise_layer_norm', 'layer_norm', 'linear_gelu', 'linear_residual',
+DIFFERENTIABLE = {'depthwise_conv', 'depthwise_normalize', 'layer_norm', 'linear_gelu', 'linear_residual',
                   'global_response_norm'}
 
 
@@ -38,7 +39,7 @@ def test_opcheck(operation):
     if operation in DIFFERENTIABLE:
         args = tuple(one.clone().requires_grad_() for one in args)
     # Symbolic sizes take seconds for a convolution: ``depthwise_conv`` alone goes through them.
-    checks = OPCHECKS if operation in ('depthwise_layer_norm', 'depthwise_input_grad') else ALL_OPCHECKS
+    checks = OPCHECKS if operation in ('depthwise_normalize', 'depthwise_input_grad') else ALL_OPCHECKS
     assert set(library.opcheck(registered.OPS[operation], args, test_utils=checks).values()) == {'SUCCESS'}
 
 
@@ -69,15 +70,15 @@ def test_arguments_by_name_in_any_order():
         assert all(map(torch.equal, named, call(x, weight, bias, 1e-3)))
 
 
-def _block(x, filters, bias, norm_weight, norm_bias, widen, wide_bias, narrow):
-    y = functional.depthwise_layer_norm(x, filters, bias, norm_weight, norm_bias)[0]
+def _block(x, filters, bias, widen, wide_bias, narrow, gamma):
+    y = functional.depthwise_normalize(x, filters, bias)[0]
     y = functional.linear_gelu(y, widen, wide_bias)[0]
-    return functional.linear_residual(y, narrow, bias, norm_weight, None, x)
+    return functional.linear_residual(y, narrow, bias, gamma, None, x)
 
 
 def _block_args():
     args = _args()
-    return (*args['depthwise_layer_norm'], *args['linear_gelu'][1:], args['linear_residual'][1])
+    return (*args['depthwise_normalize'], *args['linear_gelu'][1:], args['linear_residual'][1], torch.randn(4))
 
 
 def test_compiles_to_one_graph():

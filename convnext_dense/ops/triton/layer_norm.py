@@ -6,7 +6,7 @@ from torch import Tensor
 
 from convnext_dense.ops.triton.shared import blocks, row_start
 
-# Elements of a tile, 4 warps: the backward pass holds three tiles and two sums at a time.
+# Elements of a tile, 4 warps: the backward pass holds two tiles and two sums at a time.
 FORWARD_TILE, BACKWARD_TILE = 4096, 2048
 # Programs of the backward pass, which loop: one row of partial sums each, several programs for a multiprocessor.
 BACKWARD_PROGRAMS = 512
@@ -41,23 +41,20 @@ def layer_norm_kernel(x_ptr, weight_ptr, bias_ptr, out_ptr, mean_ptr, rstd_ptr, 
 
 
 @triton.jit(do_not_specialize=['n_rows', 'n_tiles'])
-def layer_norm_backward_kernel(grad_ptr, x_ptr, mean_ptr, rstd_ptr, weight_ptr, bias_ptr, dx_ptr, out_ptr, dweight_ptr,
-                               dbias_ptr, n_rows, n_tiles, RECOMPUTE: tl.constexpr, C: tl.constexpr,
-                               BLOCK_C: tl.constexpr, ROWS: tl.constexpr):
+def layer_norm_backward_kernel(grad_ptr, x_ptr, mean_ptr, rstd_ptr, weight_ptr, dx_ptr, dweight_ptr, dbias_ptr, n_rows,
+                               n_tiles, C: tl.constexpr, BLOCK_C: tl.constexpr, ROWS: tl.constexpr):
     """n_tiles tiles of ROWS rows, one after the other, and their share of the parameters' gradients.
 
     Args:
         grad_ptr, x_ptr, dx_ptr: (n_rows, C).
         mean_ptr, rstd_ptr: (n_rows,) fp32.
-        weight_ptr, bias_ptr: (C,).
-        out_ptr: (n_rows, C), the forward pass's output, written if RECOMPUTE.
+        weight_ptr: (C,).
         dweight_ptr, dbias_ptr: (programs, C) fp32, partial sums.
     """
     program = tl.program_id(0)
     row, channel = tl.arange(0, ROWS), tl.arange(0, BLOCK_C)
     in_channels = channel < C
     weight = tl.load(weight_ptr + channel, mask=in_channels, other=0.).to(tl.float32)
-    bias = tl.load(bias_ptr + channel, mask=in_channels, other=0.).to(tl.float32)
     dweight = tl.zeros((ROWS, BLOCK_C), tl.float32)
     dbias = tl.zeros((ROWS, BLOCK_C), tl.float32)
     for tile in tl.range(0, n_tiles):
@@ -73,9 +70,6 @@ def layer_norm_backward_kernel(grad_ptr, x_ptr, mean_ptr, rstd_ptr, weight_ptr, 
         g = grad * weight[None, :]
         dx = rstd[:, None] * (g - (tl.sum(g, 1) / C)[:, None] - n * (tl.sum(g * n, 1) / C)[:, None])
         tl.store(dx_ptr + start + offset, dx.to(dx_ptr.dtype.element_ty), mask=mask)
-        if RECOMPUTE:
-            out = n * weight[None, :] + bias[None, :]
-            tl.store(out_ptr + start + offset, out.to(out_ptr.dtype.element_ty), mask=mask)
         dweight += grad * n
         dbias += grad
     tl.store(dweight_ptr + row_start(program, C) + channel, tl.sum(dweight, 0), mask=in_channels)
@@ -95,17 +89,16 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-6) -> tu
     return out, mean, rstd
 
 
-def layer_norm_backward(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor, bias: Tensor,
-                        recompute: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def layer_norm_backward(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor,
+                        ) -> tuple[Tensor, Tensor, Tensor]:
     """See :func:`convnext_dense.ops.reference.layer_norm_backward`."""
     grad, x, channels = grad.contiguous(), x.contiguous(), x.shape[-1]
-    rows, block = x.numel() // channels, triton.next_power_of_2(channels)
+    rows, block, dx = x.numel() // channels, triton.next_power_of_2(channels), torch.empty_like(x)
     tile_rows = max(BACKWARD_TILE // block, 1)
     n_tiles = max(blocks(rows, tile_rows * BACKWARD_PROGRAMS), 1)
     programs = blocks(rows, tile_rows * n_tiles)
-    dx, out = torch.empty_like(x), torch.empty_like(x) if recompute else x.new_empty(0)
     dweight, dbias = torch.empty((2, programs, channels), dtype=torch.float32, device=x.device)
     layer_norm_backward_kernel[(programs,)](
-        grad, x, mean.contiguous(), rstd.contiguous(), weight.contiguous(), bias.contiguous(), dx, out, dweight, dbias,
-        rows, n_tiles, RECOMPUTE=recompute, C=channels, BLOCK_C=block, ROWS=tile_rows, num_warps=4)
-    return dx, dweight.sum(0), dbias.sum(0), out
+        grad, x, mean.contiguous(), rstd.contiguous(), weight.contiguous(), dx, dweight, dbias, rows, n_tiles,
+        C=channels, BLOCK_C=block, ROWS=tile_rows, num_warps=4)
+    return dx, dweight.sum(0), dbias.sum(0)

@@ -1,0 +1,110 @@
+"""The second half of a block, from the normalized map n to the result, with a backward pass that knows the formulas.
+
+With n = (y - mean) * rstd, y = dwconv(x), LayerNorm's weight and bias go into pwconv1, so that n is all that need be
+kept of both. ``gamma``'s gradient follows from pwconv2's: with P = do^T g, which is pwconv2's gradient were gamma 1,
+dW2 = gamma P and dgamma = (P * W2).sum(1) + b2 * sum(do). So pwconv2's output need not be kept either.
+"""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from convnext_dense.ops import functional, products
+
+
+class Weights(NamedTuple):
+    """A block's parameters; ``gamma`` or ``grn_gamma`` and ``grn_beta`` are None where it has none."""
+
+    dwconv_weight: Tensor
+    dwconv_bias: Tensor
+    norm_weight: Tensor
+    norm_bias: Tensor
+    pwconv1_weight: Tensor
+    pwconv1_bias: Tensor
+    grn_gamma: Tensor | None
+    grn_beta: Tensor | None
+    pwconv2_weight: Tensor
+    pwconv2_bias: Tensor
+    gamma: Tensor | None
+
+
+class Mlp:
+    """out = residual + scale * gamma * pwconv2(grn(gelu(h))), h = pwconv1(norm's weight * n + norm's bias).
+
+    Maps are (N, ..., C), products are in ``dtype``; gradients by weights are sums in at least fp32.
+    """
+
+    def __init__(self, w: Weights, grn_eps: float, dtype: torch.dtype):
+        self.w, self.grn_eps, self.dtype = w, grn_eps, dtype
+        self.weight1 = (w.pwconv1_weight * w.norm_weight).to(dtype)
+        self.bias1 = torch.addmv(w.pwconv1_bias, w.pwconv1_weight, w.norm_bias).to(dtype)
+        self.weight2 = w.pwconv2_weight.to(dtype)
+
+    def forward(self, n: Tensor, residual: Tensor, scale: Tensor | None, keep: bool) -> tuple[Tensor, Tensor]:
+        """The result, in ``residual``'s dtype, and h (N, ..., 4C), if it is to be kept, or an empty tensor."""
+        g, h = functional.linear_gelu(n, self.weight1, self.bias1, keep)
+        if self.w.grn_gamma is not None:
+            g = self._grn(g)
+        return functional.linear_residual(g, self.weight2, self.w.pwconv2_bias, self.w.gamma, scale, residual), h
+
+    def backward(self, do: Tensor, n: Tensor, h: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        """The gradient by n, and sums for :meth:`grads`, from the gradient by the branch, in ``dtype``."""
+        if self.w.grn_gamma is None:
+            g, dh = self._gelu_backward(do, n, h)
+            sums = []
+        else:
+            g, dh, *sums = self._grn_backward(do, n, h)
+        sums += [*_linear_grads(dh, n), *self._linear_grads2(do, g)]
+        return products.linear(dh, self.weight1.t()), sums
+
+    def grads(self, sums: list[Tensor]) -> dict[str, Tensor]:
+        """Gradients by the weights, from the sum of what :meth:`backward` gave for every part of the map."""
+        w, (*grn, folded, db1, plain, db2) = self.w, sums
+        grads = dict(zip(('grn_gamma', 'grn_beta'), grn))
+        grads.update(norm_weight=torch.linalg.vecdot(folded, w.pwconv1_weight.to(folded.dtype), dim=0),
+                     norm_bias=db1 @ w.pwconv1_weight.to(db1.dtype), pwconv1_bias=db1)
+        grads['pwconv1_weight'] = folded.mul_(w.norm_weight).addr_(db1, w.norm_bias.to(db1.dtype))
+        if w.gamma is not None:
+            grads['gamma'] = torch.linalg.vecdot(plain, w.pwconv2_weight.to(plain.dtype)) + db2 * w.pwconv2_bias
+            plain, db2 = plain.mul_(w.gamma[:, None]), db2 * w.gamma
+        return grads | dict(pwconv2_weight=plain, pwconv2_bias=db2)
+
+    def _grn(self, g: Tensor) -> Tensor:
+        return functional.global_response_norm(g, self.w.grn_gamma, self.w.grn_beta, self.grn_eps)
+
+    def _gelu_backward(self, do: Tensor, n: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
+        if h is None:
+            return functional.mlp_backward(n, self.weight1, self.bias1, *self._into_weight2(do))
+        do, weight2 = self._into_weight2(do)
+        return functional.gelu_backward(h, products.linear(do, weight2.t()))
+
+    def _grn_backward(self, do: Tensor, n: Tensor, h: Tensor | None) -> tuple[Tensor, ...]:
+        h = products.linear(n, self.weight1, self.bias1) if h is None else h
+        g, (do, weight2) = F.gelu(h), self._into_weight2(do)
+        dg, *sums = functional.global_response_norm_backward(products.linear(do, weight2.t()), g, self.w.grn_gamma,
+                                                             self.grn_eps)
+        return self._grn(g), functional.gelu_backward(h, dg)[1], *sums
+
+    def _into_weight2(self, do: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors of do^T (gamma W2). gamma starts at 1e-6: fp16 has room for gamma * do, but not for gamma * W2."""
+        gamma = self.w.gamma
+        if gamma is None:
+            return do, self.weight2
+        if self.dtype == torch.float16:
+            return (do * gamma).to(self.dtype), self.weight2
+        return do, (gamma[:, None] * self.w.pwconv2_weight).to(self.dtype)
+
+    def _linear_grads2(self, do: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """As if gamma were 1, which with a GradScaler's factor is more than fp16 can hold."""
+        if self.dtype == torch.float16 and self.w.gamma is not None:
+            do, g = do.float(), g.float()
+        return _linear_grads(do, g)
+
+
+def _linear_grads(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """By a linear layer's weight and bias."""
+    wide = torch.promote_types(grad.dtype, torch.float32)
+    return products.weight_grad(grad, x).to(wide), grad.reshape(-1, grad.shape[-1]).sum(0, dtype=wide)
