@@ -6,6 +6,7 @@ dW2 = gamma P and dgamma = (P * W2).sum(1) + b2 * sum(do). So pwconv2's output n
 """
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -58,7 +59,7 @@ class Mlp:
         else:
             g, dh, *sums = self._grn_backward(do, n, h)
         sums += [*_linear_grads(dh, n), *self._linear_grads2(do, g)]
-        return products.linear(dh, self.weight1.t()), sums
+        return products.linear(dh, self._weight1_columns.t()), sums
 
     def grads(self, sums: list[Tensor]) -> dict[str, Tensor]:
         """Gradients by the weights, from the sum of what :meth:`backward` gave for every part of the map."""
@@ -76,32 +77,43 @@ class Mlp:
         return functional.global_response_norm(g, self.w.grn_gamma, self.w.grn_beta, self.grn_eps)
 
     def _gelu_backward(self, do: Tensor, n: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
+        do = self._into_weight2(do)
         if h is None:
-            return functional.mlp_backward(n, self.weight1, self.bias1, *self._into_weight2(do))
-        do, weight2 = self._into_weight2(do)
-        return functional.gelu_backward(h, products.linear(do, weight2.t()))
+            return functional.mlp_backward(n, self.weight1, self.bias1, do, self._weight2_columns)
+        return functional.gelu_backward(h, products.linear(do, self._weight2_columns.t()))
 
     def _grn_backward(self, do: Tensor, n: Tensor, h: Tensor | None) -> tuple[Tensor, ...]:
         h = products.linear(n, self.weight1, self.bias1) if h is None else h
-        g, (do, weight2) = F.gelu(h), self._into_weight2(do)
-        dg, *sums = functional.global_response_norm_backward(products.linear(do, weight2.t()), g, self.w.grn_gamma,
-                                                             self.grn_eps)
+        g, dg = F.gelu(h), products.linear(self._into_weight2(do), self._weight2_columns.t())
+        dg, *sums = functional.global_response_norm_backward(dg, g, self.w.grn_gamma, self.grn_eps)
         return self._grn(g), functional.gelu_backward(h, dg)[1], *sums
 
-    def _into_weight2(self, do: Tensor) -> tuple[Tensor, Tensor]:
-        """Factors of do^T (gamma W2). gamma starts at 1e-6: fp16 has room for gamma * do, but not for gamma * W2."""
-        gamma = self.w.gamma
-        if gamma is None:
-            return do, self.weight2
-        if self.dtype == torch.float16:
-            return (do * gamma).to(self.dtype), self.weight2
-        return do, (gamma[:, None] * self.w.pwconv2_weight).to(self.dtype)
+    @property
+    def _half(self) -> bool:
+        """Whether gamma must stay by itself: it starts at 1e-6, and fp16 holds gamma * do, but not gamma * W2."""
+        return self.dtype == torch.float16 and self.w.gamma is not None
+
+    def _into_weight2(self, do: Tensor) -> Tensor:
+        return (do * self.w.gamma).to(self.dtype) if self._half else do
+
+    @cached_property
+    def _weight2_columns(self) -> Tensor:
+        """gamma W2, or W2 where gamma stays by itself."""
+        gamma = 1 if self._half or self.w.gamma is None else self.w.gamma[:, None]
+        return _columns((gamma * self.w.pwconv2_weight).to(self.dtype))
+
+    @cached_property
+    def _weight1_columns(self) -> Tensor:
+        return _columns(self.weight1)
 
     def _linear_grads2(self, do: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """As if gamma were 1, which with a GradScaler's factor is more than fp16 can hold."""
-        if self.dtype == torch.float16 and self.w.gamma is not None:
-            do, g = do.float(), g.float()
-        return _linear_grads(do, g)
+        return _linear_grads(do.float(), g.float()) if self._half else _linear_grads(do, g)
+
+
+def _columns(weight: Tensor) -> Tensor:
+    """The same with its columns in memory order on a CPU: oneDNN would copy its transpose for each piece of a map."""
+    return weight.t().contiguous().t() if weight.device.type == 'cpu' else weight
 
 
 def _linear_grads(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -98,9 +98,11 @@ class ConvNeXt(nn.Module):
         """The raw map of every built stage, (N, dims[i], H / strides[i], W / strides[i]), channels_last strides."""
         self._check_input(x)
         x = x.contiguous(memory_format=torch.channels_last)
+        low = self.memory == 'low' and torch.is_grad_enabled() and not (
+            torch.jit.is_tracing() or torch.compiler.is_compiling())
         maps = []
         for downsample, stage in zip(self.downsample_layers, self.stages):
-            x = downsample(x)
+            x = checkpoint(downsample, x, use_reentrant=False, preserve_rng_state=False) if low else downsample(x)
             for block in stage:
                 x = checkpoint(block, x, use_reentrant=False) if self.with_cp and self.training else block(x)
             maps.append(x)
