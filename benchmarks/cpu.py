@@ -1,6 +1,6 @@
 """Our backbone against every library's on this machine's CPU: tiny, one image of 512 x 512, fp32.
 
-    python benchmarks/cpu.py [--repeat 3] [--rounds 7] [--out work_dirs/benchmark_cpu]
+    python benchmarks/cpu.py [--repeat 3] [--rounds 3] [--out work_dirs/benchmark_cpu]
 
 Every peer channels_first and channels_last, eager and compiled, and our modes, interleaved, each in a fresh process;
 each repetition starts fresh ones. Prints the tables and whether the goals are met; writes JSON, tables and bars.
@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--no-compile', action='store_true', help='eager alone: minutes in place of half an hour')
     parser.add_argument('--malloc', default='default', choices=plan.MALLOCS)
     parser.add_argument('--threads', type=int)
-    parser.add_argument('--rounds', type=int, default=7, help='in each repetition (default: 7)')
+    parser.add_argument('--rounds', type=int, default=3, help='in each repetition, of two runs each (default: 3)')
     parser.add_argument('--repeat', type=int, default=1, help='repetitions with fresh processes (default: 1)')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark_cpu'))
     return parser.parse_args()
@@ -75,7 +75,7 @@ def main() -> int:
     except plan.ConfigError as error:
         sys.exit(f'error: {error}')
     for mode in args.mode:
-        setup = plan.Setup(args.arch, shape, mode, threads=args.threads, malloc=args.malloc)
+        setup = plan.Setup(args.arch, shape, mode, threads=args.threads, malloc=args.malloc, untimed=1, timed=2)
         candidates = list_candidates(names, mode, not args.no_compile)
         repetitions = []
         for i in range(args.repeat):

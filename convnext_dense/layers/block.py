@@ -4,13 +4,18 @@ from __future__ import annotations
 import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from convnext_dense.layers import inference, lean
 from convnext_dense.layers.norm import GlobalResponseNorm
 
 MEMORY = ('default', 'low', 'plain')
-_PARTS = dict(dwconv=nn.Conv2d, norm=nn.LayerNorm, pwconv1=nn.Linear, grn=GlobalResponseNorm, pwconv2=nn.Linear)
+RESIDUAL_DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
+_PARTS = dict(dwconv=(nn.Conv2d,), norm=(nn.LayerNorm,), pwconv1=(nn.Linear,), grn=(GlobalResponseNorm, type(None)),
+              pwconv2=(nn.Linear,), drop_path=(DropPath, nn.Identity))
+_TENSORS = (Tensor, nn.Parameter)
+_HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
 
 class ConvNeXtBlock(nn.Module):
@@ -41,9 +46,15 @@ class ConvNeXtBlock(nn.Module):
 
     def __init__(self, dim: int, *, drop_path: float = 0., layer_scale_init_value: float = 1e-6,
                  use_grn: bool = False, norm_eps: float = 1e-6, dilation: int = 1, memory: str = 'default',
-                 residual_dtype: torch.dtype | None = None):
+                 residual_dtype: str | torch.dtype | None = None):
         super().__init__()
-        self.memory, self.residual_dtype = memory, residual_dtype
+        if memory not in MEMORY:
+            raise ValueError(f"memory must be 'default', 'low' or 'plain'; got {memory!r}")
+        if residual_dtype not in (None, *RESIDUAL_DTYPES, *RESIDUAL_DTYPES.values()):
+            raise ValueError("residual_dtype must be None (torch's promotion), 'float32', 'bfloat16' or 'float16'; "
+                             f'got {residual_dtype!r}')
+        self.memory = memory
+        self.residual_dtype = RESIDUAL_DTYPES[residual_dtype] if isinstance(residual_dtype, str) else residual_dtype
         self.optimized, self._packed = False, None
         self.dwconv = nn.Conv2d(dim, dim, kernel_size=7, padding=3 * dilation, dilation=dilation, groups=dim)
         self.norm = nn.LayerNorm(dim, eps=norm_eps)
@@ -68,7 +79,7 @@ class ConvNeXtBlock(nn.Module):
         grn_eps = 0. if self.grn is None else self.grn.eps
         settings = lean.Settings(self.norm.eps, grn_eps, self.memory == 'low', dtype, result_dtype)
         x, weights = x.permute(0, 2, 3, 1).contiguous(), self._weights()
-        if self.optimized and not self.training and not torch.is_grad_enabled() and not inference.why_not(x):
+        if self.optimized and not self.training and not torch.is_grad_enabled() and not inference.why_not(x, dtype):
             out = self._pack(weights, settings)(x)
         else:
             out = lean.run(x, self._drop_path_scale(x), settings, weights)
@@ -76,22 +87,23 @@ class ConvNeXtBlock(nn.Module):
 
     def why_plain(self, x: Tensor) -> list[str]:
         """What keeps the lean form from input ``x``; empty: it runs, unless ``memory`` is 'plain'."""
-        reasons = []
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor:
-            reasons.append('the block is traced, compiled or exported')
-        if torch._C._are_functorch_transforms_active():
-            reasons.append('a transform of torch.func is active')
+        reasons = transforms()
+        if type(x) not in _TENSORS or x.is_meta:
+            reasons.append(f'the input is a {type(x).__name__} on {x.device}: no plain tensor')
         if self.dwconv.dilation != (1, 1):
             reasons.append(f'the depthwise convolution is dilated by {self.dwconv.dilation[0]}')
-        for name, expected in _PARTS.items():
-            part = getattr(self, name)
-            if part is not None and (type(part) is not expected or part._forward_hooks or part._forward_pre_hooks
-                                     or part._backward_hooks or part._backward_pre_hooks):
-                reasons.append(f'{name} was replaced or has hooks')
-        if not _autocast_dtype(x) and self.dwconv.weight.dtype != x.dtype:
-            reasons.append(f'the input is {x.dtype}, the weights are {self.dwconv.weight.dtype}')
-        if x.is_meta:
-            reasons.append('the input is on the meta device')
+        reasons += [f'{name} was replaced or has hooks' for name, types in _PARTS.items()
+                    if _is_changed(getattr(self, name), types)]
+        return reasons or self._why_plain_weights(x)
+
+    def _why_plain_weights(self, x: Tensor) -> list[str]:
+        weights = [one for one in self._weights() if one is not None]
+        types, dtypes, autocast = set(map(type, weights)), {one.dtype for one in weights}, _autocast_dtype(x)
+        reasons = [f'a weight is a {one.__name__}, no plain tensor' for one in types.difference(_TENSORS)]
+        if autocast and torch.float64 in (x.dtype, *dtypes):
+            reasons.append('autocast leaves torch.float64 as it is')
+        if len(dtypes if autocast else dtypes | {x.dtype}) > 1:
+            reasons.append(f"the input is {x.dtype}, the weights are {' and '.join(sorted(map(str, dtypes)))}")
         return reasons
 
     def _weights(self) -> lean.Weights:
@@ -101,9 +113,10 @@ class ConvNeXtBlock(nn.Module):
 
     def _drop_path_scale(self, x: Tensor) -> Tensor | None:
         """Each sample's factor (N,), 0 or 1 / (1 - p), as timm draws it for the branch."""
-        if not self.training or not isinstance(self.drop_path, DropPath):
+        if not self.drop_path.training or not isinstance(self.drop_path, DropPath):
             return None
-        return self.drop_path(x.new_ones(len(x), 1, 1, 1)).view(-1)
+        ones = torch.ones(len(x), 1, 1, 1, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+        return self.drop_path(ones).view(-1)
 
     def _pack(self, weights: lean.Weights, settings: lean.Settings) -> inference.Packed:
         if self._packed is None or not self._packed.fits(weights, settings):
@@ -127,6 +140,23 @@ class ConvNeXtBlock(nn.Module):
         if self.gamma is not None:
             y = self.gamma * y
         return x + self.drop_path(y.permute(0, 3, 1, 2))  # (N, C, H, W), channels-last strides
+
+
+def transforms() -> list[str]:
+    """What looks into a forward pass and understands torch's own operations only."""
+    reasons = []
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        reasons.append('the block is traced, compiled or exported')
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        reasons.append('a transform of torch.func or forward-mode differentiation is active')
+    return reasons
+
+
+def _is_changed(part: nn.Module | None, types: tuple[type, ...]) -> bool:
+    if part is None or type(part) not in types:
+        return type(part) not in types
+    own = part.__dict__
+    return 'forward' in own or any(own[name] for name in _HOOKS)
 
 
 def _autocast_dtype(x: Tensor) -> torch.dtype | None:

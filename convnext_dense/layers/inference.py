@@ -9,14 +9,18 @@ from convnext_dense.layers.lean_mlp import Mlp, Weights
 from convnext_dense.ops import functional
 
 DTYPES = (torch.float32, torch.bfloat16)
+_INTEGERS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16,
+             torch.float64: torch.int64}
 _POINTWISE = ([0, 0], [1, 1], [1, 1], 1)  # padding, stride, dilation, groups
 
 
-def why_not(x: Tensor) -> list[str]:
-    """What keeps the packed form from an input (N, C, H, W); empty: it runs."""
+def why_not(x: Tensor, dtype: torch.dtype) -> list[str]:
+    """What keeps the packed form from an input (N, H, W, C) of a branch in ``dtype``; empty: it runs."""
     reasons = [] if x.device.type == 'cpu' else [f'weights are packed for CPUs, the input is on {x.device}']
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, '_convolution_pointwise'):
         reasons.append('this build of torch has no oneDNN')
+    elif dtype not in DTYPES or (dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        reasons.append(f'there are no packed products of {dtype} on this CPU')
     return reasons + ([] if x.numel() else ['the input is empty'])
 
 
@@ -47,7 +51,8 @@ class Packed:
         """As :func:`lean.run`, without drop path."""
         out, inner = x.to(self.settings.result_dtype, copy=True), x.to(self.settings.dtype)
         n = _convolution(inner.permute(0, 3, 1, 2), self.dwconv, self.bias, [3, 3], x.shape[-1]).permute(0, 2, 3, 1)
-        n = torch.native_layer_norm(n, n.shape[-1:], None, None, self.settings.norm_eps)[0]
+        ones = n.new_ones(n.shape[-1], dtype=torch.float32)  # none would do, but takes torch twice as long
+        n = torch.native_layer_norm(n, n.shape[-1:], ones, None, self.settings.norm_eps)[0]
         rows = out[..., 0].numel() if self.weights.grn_gamma is not None else PIECE
         for rest, piece in zip(out.view(-1, x.shape[-1]).split(rows), n.view(-1, x.shape[-1]).split(rows)):
             self._add_mlp(rest, piece, x.shape)
@@ -88,8 +93,9 @@ def _fingerprint(weights: Weights) -> tuple:
 
 
 def _bits(weight: Tensor) -> tuple:
-    """Place, dtype, count of changes, and the sum of the bits as integers, which any one element's change changes."""
-    flat = weight.detach().reshape(-1)
-    whole = flat.view(torch.int64) if flat.numel() * flat.element_size() % 8 == 0 else flat.view(torch.int16)
+    """Place, dtype, count of changes, and the bits as integers: all of them, or of a matrix each row's sum."""
+    bits = weight.detach().view(_INTEGERS[weight.dtype])
+    if bits.dim() == 2:  # any one element's change changes its row's sum; no more is read than once
+        bits = bits.sum(1, dtype=bits.dtype)
     version = None if weight.is_inference() else weight._version
-    return weight.data_ptr(), weight.dtype, version, whole.sum().item()
+    return weight.data_ptr(), weight.dtype, version, bits.numpy().tobytes()

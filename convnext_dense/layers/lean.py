@@ -48,9 +48,9 @@ class _Block(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        if torch.is_grad_enabled():
-            raise RuntimeError("memory='default' and memory='low' have no second derivatives (create_graph=True): "
-                               "build the model with memory='plain' for them")
+        if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(grad):
+            raise RuntimeError("memory='default' and memory='low' have neither second derivatives (create_graph=True) "
+                               "nor batched ones (is_grads_batched=True): build the model with memory='plain' for them")
         scale, x, n, rstd, *rest = ctx.saved_tensors
         w, hidden = Weights(*rest[:len(Weights._fields)]), rest[len(Weights._fields):]
         with torch.autocast(grad.device.type, enabled=False):
@@ -80,8 +80,8 @@ def _forward(x: Tensor, scale: Tensor | None, settings: Settings, w: Weights, ke
 def _branch_backward(grad: Tensor, scale: Tensor | None, n: Tensor, rstd: Tensor, hidden: list[Tensor],
                      settings: Settings, w: Weights) -> tuple[Tensor, dict[str, Tensor]]:
     """Gradients by dwconv's output, and by the weights behind it."""
-    do = (grad if scale is None else grad * scale.view(-1, 1, 1, 1)).to(settings.dtype)
     mlp, whole, dys, sums = Mlp(w, settings.grn_eps, settings.dtype), _whole(n, w), [], None
+    do = mlp.round_grad(grad if scale is None else grad * scale.view(-1, 1, 1, 1))
     pieces = [_pieces(one, whole) for one in (do, n, rstd.unsqueeze(-1))]
     for do, n, rstd, h in zip(*pieces, hidden or [None] * len(pieces[0])):
         dn, more = mlp.backward(do, n, h)

@@ -52,7 +52,7 @@ class Mlp:
         return functional.linear_residual(g, self.weight2, self.w.pwconv2_bias, self.w.gamma, scale, residual), h
 
     def backward(self, do: Tensor, n: Tensor, h: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-        """The gradient by n, and sums for :meth:`grads`, from the gradient by the branch, in ``dtype``."""
+        """The gradient by n, and sums for :meth:`grads`, from the gradient by the branch, as of :meth:`round_grad`."""
         if self.w.grn_gamma is None:
             g, dh = self._gelu_backward(do, n, h)
             sums = []
@@ -72,6 +72,10 @@ class Mlp:
             grads['gamma'] = torch.linalg.vecdot(plain, w.pwconv2_weight.to(plain.dtype)) + db2 * w.pwconv2_bias
             plain, db2 = plain.mul_(w.gamma[:, None]), db2 * w.gamma
         return grads | dict(pwconv2_weight=plain, pwconv2_bias=db2)
+
+    def round_grad(self, do: Tensor) -> Tensor:
+        """To ``dtype``, but for fp16 beside gamma: a GradScaler's factor passes its 65504 until gamma is multiplied."""
+        return do if self._half else do.to(self.dtype)
 
     def _grn(self, g: Tensor) -> Tensor:
         return functional.global_response_norm(g, self.w.grn_gamma, self.w.grn_beta, self.grn_eps)

@@ -6,12 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from convnext_dense.layers.block import MEMORY, ConvNeXtBlock
+from convnext_dense.layers.block import ConvNeXtBlock, transforms
 from convnext_dense.layers.norm import LayerNorm2d
 from convnext_dense.variants import get_variant
-
-_RESIDUAL_DTYPES = {None: None} | {key: dtype for dtype in (torch.float32, torch.bfloat16, torch.float16)
-                                   for key in (dtype, str(dtype).removeprefix('torch.'))}
 
 
 class ConvNeXt(nn.Module):
@@ -74,7 +71,7 @@ class ConvNeXt(nn.Module):
             nn.Sequential(*(ConvNeXtBlock(self.dims[i], drop_path=next(drop_path), use_grn=self.variant.use_grn,
                                           layer_scale_init_value=layer_scale_init_value, norm_eps=eps,
                                           dilation=self.dilations[i], memory=memory,
-                                          residual_dtype=_RESIDUAL_DTYPES[residual_dtype])
+                                          residual_dtype=residual_dtype)
                             for _ in range(self.depths[i])))
             for i in range(self.num_stages))
         self.apply(_init_weights)
@@ -98,8 +95,7 @@ class ConvNeXt(nn.Module):
         """The raw map of every built stage, (N, dims[i], H / strides[i], W / strides[i]), channels_last strides."""
         self._check_input(x)
         x = x.contiguous(memory_format=torch.channels_last)
-        low = self.memory == 'low' and torch.is_grad_enabled() and not (
-            torch.jit.is_tracing() or torch.compiler.is_compiling())
+        low = self.memory == 'low' and torch.is_grad_enabled() and not (torch.compiler.is_compiling() or transforms())
         maps = []
         for downsample, stage in zip(self.downsample_layers, self.stages):
             x = checkpoint(downsample, x, use_reentrant=False, preserve_rng_state=False) if low else downsample(x)
@@ -113,9 +109,10 @@ class ConvNeXt(nn.Module):
 
         LayerNorm's affine part and layer scale are multiplied into the products, weights are packed for oneDNN, GELU
         and residual sum become parts of the products: the same maps up to rounding (1e-5). Parameters stay as they are,
-        and packed weights are made again when one has changed, by whatever means: each forward pass looks, which takes
-        about 1% of its time. ``train()`` lets go of the packed weights, which take as much memory as the blocks'
-        parameters; ``optimize_for_inference(False)`` goes back for good. On other devices nothing changes.
+        and packed weights are made again when one has changed, also through ``.data``: each forward pass compares the
+        sums of the bits of every row, which only an exchange within a row would pass. ``train()`` lets go of the packed
+        weights, which take as much memory as the blocks' parameters; ``optimize_for_inference(False)`` goes back for
+        good. On other devices nothing changes.
         """
         for module in self.modules():
             if isinstance(module, ConvNeXtBlock):
@@ -143,11 +140,6 @@ class ConvNeXt(nn.Module):
         if self.output_stride not in (8, 16, 32):
             raise ValueError('output_stride must be 8, 16 or 32 (as published, nothing dilated); '
                              f'got {self.output_stride!r}')
-        if self.memory not in MEMORY:
-            raise ValueError(f"memory must be 'default', 'low' or 'plain'; got {self.memory!r}")
-        if self.residual_dtype not in _RESIDUAL_DTYPES:
-            raise ValueError("residual_dtype must be None (torch's promotion), 'float32', 'bfloat16' or 'float16'; "
-                             f'got {self.residual_dtype!r}')
         if not isinstance(self.in_channels, int) or self.in_channels < 1:
             raise ValueError(f'in_channels must be a positive integer; got {self.in_channels!r}')
         if not 0 <= drop_path_rate < 1:

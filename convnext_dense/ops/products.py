@@ -73,9 +73,10 @@ def probe(operation: str, shape: tuple[int, int], dtype: torch.dtype, threads: i
     """
     out_dim, dim = shape
     rows = max(min(_ROWS, _PRODUCTS // (out_dim * dim)), 256)
-    x, grad = torch.ones(rows, dim, dtype=dtype), torch.ones(rows, out_dim, dtype=dtype)  # draws no random numbers
+    ones = functools.partial(torch.ones, dtype=dtype, device='cpu')  # draws no random numbers
+    x, grad = ones(rows, dim), ones(rows, out_dim)
     if operation == 'linear':
-        weight, bias = torch.ones(out_dim, dim, dtype=dtype), torch.ones(out_dim, dtype=dtype)
+        weight, bias = ones(out_dim, dim), ones(out_dim)
         return fastest({name: functools.partial(way, x, weight, bias) for name, way in _LINEAR.items()})
     return fastest({name: functools.partial(way, grad, x) for name, way in _WEIGHT_GRAD.items()})
 

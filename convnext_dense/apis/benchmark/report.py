@@ -103,8 +103,12 @@ def name_cpu() -> str:
         lines = Path('/proc/cpuinfo').read_text().splitlines()
     except OSError:
         lines = []
-    name = next((line.partition(':')[2].strip() for line in lines if line.startswith('model name')), '')
-    return name or platform.processor() or platform.machine()
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(':') for line in lines)}
+    if not facts.get('model name'):
+        return platform.processor() or platform.machine()
+    if 'cpu family' not in facts:
+        return facts['model name']
+    return f'{facts["model name"]} (family {facts["cpu family"]}, model {facts["model"]})'  # one name, many CPUs
 
 
 def _make_entry(result: Result) -> dict:

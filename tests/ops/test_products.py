@@ -1,0 +1,157 @@
+"""Matrix products: every way gives the same, and the way is chosen by what it takes."""
+import time
+
+import pytest
+import torch
+
+from convnext_dense.ops import products
+
+DTYPES = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float64: 1e-12}
+
+
+@pytest.fixture
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def no_probe(monkeypatch):
+    monkeypatch.setattr(products, 'probe', lambda *args: pytest.fail(f'asked for a probe: {args}'))
+
+
+def assert_close(actual, expected, dtype):
+    assert actual.dtype == dtype and actual.shape == expected.shape
+    assert (actual.double() - expected).norm() <= DTYPES[dtype] * expected.norm()
+
+
+def rows(shape, dtype):
+    """Maps and rows that lie as they should, transposed, and with gaps."""
+    whole = torch.randn(*shape, 2, dtype=torch.float64).to(dtype)
+    yield whole[..., 0].contiguous()
+    yield whole[..., 0]
+    if len(shape) == 2:
+        yield whole[..., 0].t().contiguous().t()
+
+
+ways = pytest.mark.parametrize('way', sorted(products._LINEAR))
+weight_ways = pytest.mark.parametrize('way', sorted(products._WEIGHT_GRAD))
+all_dtypes = pytest.mark.parametrize('dtype', DTYPES, ids=str)
+shapes = pytest.mark.parametrize('shape', [(1, 5), (67, 24), (257, 33), (3, 7, 11, 40), (2, 1, 1, 8)], ids=str)
+
+
+@ways
+@all_dtypes
+@shapes
+def test_linear(way, dtype, shape, monkeypatch):
+    monkeypatch.setattr(products, '_way', lambda *_: way if dtype != torch.float64 else 'matmul')
+    weight, bias = torch.randn(19, shape[-1], dtype=torch.float64).to(dtype), torch.randn(19).to(dtype)
+    for x in rows(shape, dtype):
+        for w in (weight, weight.t().contiguous().t()):
+            expected = x.double() @ w.double().t()
+            assert_close(products.linear(x, w), expected, dtype)
+            actual = products.linear(x, w, bias)
+            assert actual.is_contiguous()
+            assert_close(actual, expected + bias.double(), dtype)
+
+
+@weight_ways
+@all_dtypes
+@shapes
+def test_weight_grad(way, dtype, shape, monkeypatch):
+    monkeypatch.setattr(products, '_way', lambda *_: way if dtype != torch.float64 else 'matmul')
+    for x in rows(shape, dtype):
+        for grad in rows((*shape[:-1], 19), dtype):
+            expected = grad.double().reshape(-1, 19).t() @ x.double().reshape(-1, shape[-1])
+            assert_close(products.weight_grad(grad, x), expected, dtype)
+
+
+@pytest.mark.parametrize('shape', [(0, 8), (0, 3, 4, 8), (2, 0, 4, 8)])
+def test_nothing(shape, no_probe):
+    x = torch.empty(shape)
+    assert products.linear(x, torch.ones(3, 8), torch.ones(3)).shape == (*shape[:-1], 3)
+    assert torch.equal(products.weight_grad(torch.empty(*shape[:-1], 3), x), torch.zeros(3, 8))
+
+
+def test_a_probe_runs_once_for_each_shape_dtype_and_number_of_threads(monkeypatch):
+    seen = []
+    monkeypatch.setattr(products, 'fastest', lambda ways: seen.append(sorted(ways)) or 'matmul')
+    products.probe.cache_clear()
+    try:
+        for _ in range(2):
+            for count, dtype in ((5, torch.float32), (900, torch.float32), (5, torch.bfloat16)):
+                x, weight = torch.ones(count, 8, dtype=dtype), torch.ones(6, 8, dtype=dtype)
+                products.linear(x, weight)
+                products.weight_grad(torch.ones(count, 6, dtype=dtype), x)
+        assert sorted(map(tuple, seen)) == [('convolution', 'matmul')] * 2 + [('convolution', 'matmul', 'swapped')] * 2
+        monkeypatch.setattr(torch, 'get_num_threads', lambda: 7)
+        products.linear(x, weight)
+        products.linear(x, torch.ones(7, 8, dtype=dtype))
+        assert len(seen) == 6
+    finally:
+        products.probe.cache_clear()
+
+
+@pytest.mark.parametrize('operation', ['linear', 'weight_grad'])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
+def test_a_probe_leaves_no_trace(operation, dtype):
+    """Random numbers go on where they were, no gradient is recorded, and no memory is held."""
+    before = torch.random.get_rng_state()
+    table = products._LINEAR if operation == 'linear' else products._WEIGHT_GRAD
+    assert products.probe.__wrapped__(operation, (24, 16), dtype, 1) in table
+    assert torch.equal(before, torch.random.get_rng_state()) and torch.is_grad_enabled()
+
+
+def test_a_probe_is_of_the_cpu_whatever_the_default_device_is(monkeypatch):
+    devices = set()
+
+    def fastest(ways):
+        devices.update(one.device.type for way in ways.values() for one in way.args)
+        return 'matmul'
+
+    monkeypatch.setattr(products, 'fastest', fastest)
+    with torch.device('meta'):
+        for operation in ('linear', 'weight_grad'):
+            products.probe.__wrapped__(operation, (6, 8), torch.float32, 1)
+    assert devices == {'cpu'}
+
+
+def test_deterministic_algorithms_switch_it_off(deterministic, no_probe):
+    x, weight = torch.randn(9, 8), torch.randn(6, 8)
+    first = products.linear(x, weight), products.weight_grad(x, x)
+    torch.testing.assert_close(first, (x @ weight.t(), x.t() @ x))
+
+
+def test_float64_and_builds_without_onednn_use_the_blas(no_probe, monkeypatch):
+    x = torch.randn(9, 8).double()
+    assert torch.equal(products.linear(x, x), x @ x.t())
+    monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: False)
+    assert products._way('linear', x.float(), (9, 8)) == 'matmul'
+
+
+@pytest.mark.parametrize(('seconds', 'name'), [
+    ((.02, .005, .009), 'b'), ((.005, .02, .02), 'a'), ((.02, .0195, .03), 'a'), ((.03, .02, .01), 'c')])
+def test_fastest_keeps_the_first_unless_another_is_clearly_faster(seconds, name, monkeypatch):
+    """By a clock that the calls themselves move."""
+    clock = [0.]
+    monkeypatch.setattr(time, 'perf_counter', lambda: clock[0])
+
+    def way(duration):
+        def run():
+            clock[0] += duration
+        return run
+
+    assert products.fastest(dict(zip('abc', map(way, seconds)))) == name
+
+
+def test_fastest_takes_the_better_of_two_calls_after_a_first(monkeypatch):
+    clock, durations = [0.], iter([.9, .8, .01, .02, .02, .02])
+    monkeypatch.setattr(time, 'perf_counter', lambda: clock[0])
+
+    def run():
+        clock[0] += next(durations)
+
+    assert products.fastest(dict(first=run, second=run)) == 'first' and next(durations, None) is None
