@@ -37,7 +37,8 @@ class ConvNeXtBlock(nn.Module):
         dilation: of ``dwconv``, in pixels of the map: its 49 taps lie this far apart. The weights are the same.
         memory: what is kept for the backward pass. 'default': input, normalized map and hidden layer, half of what
             autograd keeps; 'low': not the hidden layer, which is computed again; 'plain': whatever autograd keeps.
-            Outputs and gradients are the same. :meth:`why_plain` says where 'plain' runs whatever is asked for.
+            Outputs and gradients are the same. Dilated, compiled and exported blocks run as 'plain' whatever is asked
+            for, so do blocks of which a part was replaced: :meth:`why_plain` tells.
         residual_dtype: of the result under autocast; None promotes as torch does, to fp32 where there is ``gamma``.
 
     Source: arXiv:2201.03545 figure 4, arXiv:2301.00808 figure 5; facebookresearch/ConvNeXt models/convnext.py:Block
@@ -90,11 +91,21 @@ class ConvNeXtBlock(nn.Module):
         reasons = transforms()
         if type(x) not in _TENSORS or x.is_meta:
             reasons.append(f'the input is a {type(x).__name__} on {x.device}: no plain tensor')
-        if self.dwconv.dilation != (1, 1):
-            reasons.append(f'the depthwise convolution is dilated by {self.dwconv.dilation[0]}')
         reasons += [f'{name} was replaced or has hooks' for name, types in _PARTS.items()
                     if _is_changed(getattr(self, name), types)]
-        return reasons or self._why_plain_weights(x)
+        return reasons or self._why_plain_settings() or self._why_plain_weights(x)
+
+    def _why_plain_settings(self) -> list[str]:
+        conv, reasons = self.dwconv, []
+        if conv.dilation != (1, 1):
+            reasons.append(f'the depthwise convolution is dilated by {conv.dilation[0]}')
+        elif (conv.kernel_size, conv.stride, conv.padding, conv.groups, conv.padding_mode) != (
+                (7, 7), (1, 1), (3, 3), conv.in_channels, 'zeros'):
+            reasons.append('the depthwise convolution is not 7x7 with stride 1 between zeros')
+        weights = self._weights()
+        if any(one is None for one in (*weights[:6], weights.pwconv2_bias)):
+            reasons.append('a part has no weight or bias')
+        return reasons
 
     def _why_plain_weights(self, x: Tensor) -> list[str]:
         weights = [one for one in self._weights() if one is not None]
@@ -149,6 +160,8 @@ def transforms() -> list[str]:
         reasons.append('the block is traced, compiled or exported')
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         reasons.append('a transform of torch.func or forward-mode differentiation is active')
+    if nn.modules.module._has_any_global_hook():
+        reasons.append('hooks on all modules are registered')
     return reasons
 
 

@@ -25,23 +25,23 @@ def why_not(x: Tensor, dtype: torch.dtype) -> list[str]:
 
 
 class Packed:
-    """A block's weights in oneDNN's own layouts, layer scale and LayerNorm's affine part multiplied in.
+    """A block's weights with layer scale and LayerNorm's affine part multiplied in, and in oneDNN's own layouts.
 
-    Raises:
-        RuntimeError: from oneDNN, which has no such product for the dtype on this CPU.
+    A layout is for one number of pixels; with another oneDNN would change it in each call, at several times the price
+    of the product. So the weights are packed when a number comes again, and for the last ``SIZES`` numbers alone.
     """
+
+    SIZES = 2
 
     def __init__(self, weights: Weights, settings: Settings):
         self._made_from = _fingerprint(weights), settings
         self.weights, self.settings = weights, settings
-        channels, mlp = len(weights.norm_weight), Mlp(weights, settings.grn_eps, settings.dtype)
-        gamma = 1 if weights.gamma is None else weights.gamma
-        weight2 = (weights.pwconv2_weight.t() * gamma).t()
-        self.dwconv = _pack(weights.dwconv_weight.to(settings.dtype), [3, 3], channels)
-        self.pwconv1 = _pack(mlp.weight1[:, :, None, None], [0, 0], 1)
-        self.pwconv2 = _pack(weight2.to(settings.dtype)[:, :, None, None], [0, 0], 1)
-        self.bias, self.bias1 = weights.dwconv_bias.to(settings.dtype), mlp.bias1
-        self.bias2 = (weights.pwconv2_bias * gamma).to(settings.dtype)
+        mlp, gamma = Mlp(weights, settings.grn_eps, settings.dtype), weights.gamma
+        weight2 = weights.pwconv2_weight if gamma is None else gamma[:, None] * weights.pwconv2_weight
+        self.plain = tuple(one.to(settings.dtype)[:, :, None, None].contiguous() for one in (mlp.weight1, weight2))
+        self.bias1 = mlp.bias1
+        self.bias2 = (weights.pwconv2_bias * (1 if gamma is None else gamma)).to(settings.dtype)
+        self._packed: dict[int, tuple[Tensor, Tensor] | None] = {}
 
     def fits(self, weights: Weights, settings: Settings) -> bool:
         """Whether the weights are still those that were packed, to the bit: ``.data`` can be written unseen."""
@@ -49,32 +49,40 @@ class Packed:
 
     def __call__(self, x: Tensor) -> Tensor:
         """As :func:`lean.run`, without drop path."""
-        out, inner = x.to(self.settings.result_dtype, copy=True), x.to(self.settings.dtype)
-        n = _convolution(inner.permute(0, 3, 1, 2), self.dwconv, self.bias, [3, 3], x.shape[-1]).permute(0, 2, 3, 1)
-        ones = n.new_ones(n.shape[-1], dtype=torch.float32)  # none would do, but takes torch twice as long
-        n = torch.native_layer_norm(n, n.shape[-1:], ones, None, self.settings.norm_eps)[0]
-        rows = out[..., 0].numel() if self.weights.grn_gamma is not None else PIECE
-        for rest, piece in zip(out.view(-1, x.shape[-1]).split(rows), n.view(-1, x.shape[-1]).split(rows)):
-            self._add_mlp(rest, piece, x.shape)
+        w, settings = self.weights, self.settings
+        y = functional.depthwise_conv(x.to(settings.dtype), w.dwconv_weight, w.dwconv_bias)
+        out = y if settings.result_dtype == settings.dtype else torch.empty_like(x, dtype=settings.result_dtype)
+        ones = y.new_ones(x.shape[-1], dtype=torch.float32)  # none would do, but takes torch twice as long
+        rows = PIECE if w.grn_gamma is None else y[..., 0].numel()
+        for y, rest, place in zip(*(one.view(-1, x.shape[-1]).split(rows) for one in (y, x, out))):
+            n = torch.native_layer_norm(y, y.shape[-1:], ones, None, settings.norm_eps)[0]
+            self._add_mlp(place.copy_(rest), n, x.shape)  # y is not needed any more: its memory is the result's
         return out
 
     def _add_mlp(self, out: Tensor, n: Tensor, shape: torch.Size) -> None:
-        g = _convolution(_map(n), self.pwconv1, self.bias1, [0, 0], 1, 'gelu', 'none')
+        weight1, weight2 = self._get_weights(len(n))
+        g = torch.ops.mkldnn._convolution_pointwise(_map(n), weight1, self.bias1, *_POINTWISE, 'gelu', [], 'none')
         if self.weights.grn_gamma is not None:
             g = functional.global_response_norm(g.permute(0, 2, 3, 1).view(*shape[:-1], -1), self.weights.grn_gamma,
                                                 self.weights.grn_beta, self.settings.grn_eps)
             g = _map(g.view(-1, g.shape[-1]))
         if out.dtype == g.dtype:
             torch.ops.mkldnn._convolution_pointwise_.binary(
-                _map(out), g, self.pwconv2, self.bias2, *_POINTWISE, 'add', 1, None, [], None)
+                _map(out), g, weight2, self.bias2, *_POINTWISE, 'add', 1, None, [], None)
         else:
-            out += _convolution(g, self.pwconv2, self.bias2, [0, 0], 1).permute(0, 2, 3, 1).view(out.shape)
+            y = torch.ops.mkldnn._convolution_pointwise(g, weight2, self.bias2, *_POINTWISE, 'none', [], '')
+            out += y.permute(0, 2, 3, 1).view(out.shape)
 
-
-def _convolution(x: Tensor, weight: Tensor, bias: Tensor, padding: list[int], groups: int, activation: str = 'none',
-                 algorithm: str = '') -> Tensor:
-    return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, padding, [1, 1], [1, 1], groups, activation, [],
-                                                   algorithm)
+    def _get_weights(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Both products' weights for so many pixels: plain the first time, packed from the second on."""
+        first = rows not in self._packed
+        packed = self._packed.pop(rows, None)
+        if not first and packed is None:
+            packed = tuple(_pack(one, rows) for one in self.plain)
+        self._packed[rows] = packed  # at the end: the oldest comes first
+        if len(self._packed) > self.SIZES:
+            del self._packed[next(iter(self._packed))]
+        return packed or self.plain
 
 
 def _map(rows: Tensor) -> Tensor:
@@ -82,10 +90,8 @@ def _map(rows: Tensor) -> Tensor:
     return rows.view(1, 1, *rows.shape).permute(0, 3, 1, 2)
 
 
-def _pack(weight: Tensor, padding: list[int], groups: int) -> Tensor:
-    shape = [1, weight.shape[1] * groups, 1, PIECE] if groups == 1 else [1, groups, 64, 64]
-    return torch.ops.mkldnn._reorder_convolution_weight(weight.detach().contiguous(), padding, [1, 1], [1, 1], groups,
-                                                        shape)
+def _pack(weight: Tensor, rows: int) -> Tensor:
+    return torch.ops.mkldnn._reorder_convolution_weight(weight.detach(), *_POINTWISE, [1, weight.shape[1], 1, rows])
 
 
 def _fingerprint(weights: Weights) -> tuple:
@@ -95,7 +101,10 @@ def _fingerprint(weights: Weights) -> tuple:
 def _bits(weight: Tensor) -> tuple:
     """Place, dtype, count of changes, and the bits as integers: all of them, or of a matrix each row's sum."""
     bits = weight.detach().view(_INTEGERS[weight.dtype])
-    if bits.dim() == 2:  # any one element's change changes its row's sum; no more is read than once
+    if bits.dim() == 2:  # any one element's change changes its row's sum
+        whole = 8 // bits.element_size()
+        if bits.shape[1] % whole == 0:  # in words of 64 bits no change of all signs or exponents at once cancels
+            bits = (bits.clone() if bits.storage_offset() % whole else bits).contiguous().view(torch.int64)
         bits = bits.sum(1, dtype=bits.dtype)
     version = None if weight.is_inference() else weight._version
     return weight.data_ptr(), weight.dtype, version, bits.numpy().tobytes()

@@ -9,7 +9,7 @@ from torch import Tensor
 from convnext_dense.layers.lean_mlp import Mlp, Weights
 from convnext_dense.ops import functional
 
-PIECE = 2048  # pixels whose hidden layer, 4C wide, stays in a CPU's caches from one operation to the next
+PIECE = 2048  # pixels: few enough for a CPU's caches to hold the hidden layer of the first stages' large maps
 
 
 class Settings(NamedTuple):
@@ -25,7 +25,7 @@ class Settings(NamedTuple):
 def run(x: Tensor, scale: Tensor | None, settings: Settings, weights: Weights) -> Tensor:
     """x + scale * gamma * pwconv2(grn(gelu(pwconv1(norm(dwconv(x)))))) for x (N, H, W, C), contiguous.
 
-    Keeps x and n, (N, H, W, C), rstd (N, H, W) and, unless ``low``, h (N, H, W, 4C), in the branch's dtype.
+    Keeps x and n, (N, H, W, C), and, unless ``low``, h (N, H, W, 4C) in the branch's dtype, and rstd (N, H, W).
 
     Args:
         scale: drop path's factor of each sample, (N,), or None.
@@ -69,25 +69,42 @@ def _forward(x: Tensor, scale: Tensor | None, settings: Settings, w: Weights, ke
         residual, x = x.to(settings.result_dtype), x.to(settings.dtype)
         n, rstd = functional.depthwise_normalize(x, w.dwconv_weight, w.dwconv_bias, settings.norm_eps)
         mlp, whole = Mlp(w, settings.grn_eps, settings.dtype), _whole(x, w)
-        outs, hidden = [], []
+        out, hidden = _Map(x.shape, whole), []
         for piece, rest, factor in zip(_pieces(n, whole), _pieces(residual, whole), _factors(scale, x, whole)):
-            out, h = mlp.forward(piece, rest, factor, keep)
-            outs.append(out)
+            y, h = mlp.forward(piece, rest, factor, keep)
+            out.add(y)
             hidden += [h] if keep else []
-        return _joined(outs, x), hidden, x, n, rstd
+        return out.all, hidden, x, n, rstd
 
 
 def _branch_backward(grad: Tensor, scale: Tensor | None, n: Tensor, rstd: Tensor, hidden: list[Tensor],
                      settings: Settings, w: Weights) -> tuple[Tensor, dict[str, Tensor]]:
     """Gradients by dwconv's output, and by the weights behind it."""
-    mlp, whole, dys, sums = Mlp(w, settings.grn_eps, settings.dtype), _whole(n, w), [], None
+    mlp, whole, sums = Mlp(w, settings.grn_eps, settings.dtype), _whole(n, w), None
+    dy = _Map(n.shape, whole)
     do = mlp.round_grad(grad if scale is None else grad * scale.view(-1, 1, 1, 1))
     pieces = [_pieces(one, whole) for one in (do, n, rstd.unsqueeze(-1))]
     for do, n, rstd, h in zip(*pieces, hidden or [None] * len(pieces[0])):
         dn, more = mlp.backward(do, n, h)
-        dys.append(functional.normalize_backward(dn, n, rstd.squeeze(-1)))
+        dy.add(functional.normalize_backward(dn, n, rstd.squeeze(-1)))
         sums = more if sums is None else [total.add_(part) for total, part in zip(sums, more)]
-    return _joined(dys, grad), mlp.grads(sums)
+    return dy.all, mlp.grads(sums)
+
+
+class _Map:
+    """A map of ``shape``, ``all``, that is added piece by piece; one that is whole is taken as it is."""
+
+    def __init__(self, shape: torch.Size, whole: bool):
+        self.shape, self.whole, self.all = shape, whole, None
+
+    def add(self, piece: Tensor) -> None:
+        if self.whole:
+            self.all = piece
+            return
+        if self.all is None:
+            self.all = piece.new_empty(self.shape)
+            self._places = iter(_pieces(self.all, whole=False))
+        next(self._places).copy_(piece)
 
 
 def _whole(x: Tensor, w: Weights) -> bool:
@@ -104,7 +121,3 @@ def _factors(scale: Tensor | None, x: Tensor, whole: bool) -> tuple[Tensor | Non
     if scale is None or whole:
         return (scale,) * max(1, -(-x[..., 0].numel() // PIECE))
     return scale.repeat_interleave(x.shape[1] * x.shape[2]).split(PIECE)
-
-
-def _joined(pieces: list[Tensor], like: Tensor) -> Tensor:
-    return (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).view(like.shape)

@@ -41,8 +41,14 @@ class Mlp:
     def __init__(self, w: Weights, grn_eps: float, dtype: torch.dtype):
         self.w, self.grn_eps, self.dtype = w, grn_eps, dtype
         self.weight1 = (w.pwconv1_weight * w.norm_weight).to(dtype)
-        self.bias1 = torch.addmv(w.pwconv1_bias, w.pwconv1_weight, w.norm_bias).to(dtype)
-        self.weight2 = w.pwconv2_weight.to(dtype)
+
+    @cached_property
+    def bias1(self) -> Tensor:
+        return torch.addmv(self.w.pwconv1_bias, self.w.pwconv1_weight, self.w.norm_bias).to(self.dtype)
+
+    @cached_property
+    def weight2(self) -> Tensor:
+        return self.w.pwconv2_weight.to(self.dtype)
 
     def forward(self, n: Tensor, residual: Tensor, scale: Tensor | None, keep: bool) -> tuple[Tensor, Tensor]:
         """The result, in ``residual``'s dtype, and h (N, ..., 4C), if it is to be kept, or an empty tensor."""

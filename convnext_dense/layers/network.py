@@ -33,9 +33,11 @@ class ConvNeXt(nn.Module):
             the dilation of what follows doubles instead, so that each weight sees the same distances in the image.
             Parameters and their shapes stay. 32 is the published network: nothing is dilated.
         memory: 'default', 'low' or 'plain': what each block keeps for the backward pass; see
-            :class:`ConvNeXtBlock`. Outputs and gradients are the same; only 'plain' has second derivatives.
+            :class:`ConvNeXtBlock`. 'low' also computes stem and downsampling again. Outputs and gradients are the same;
+            only 'plain' has second derivatives. Dilated, compiled and exported networks run as 'plain'.
         residual_dtype: of the maps between blocks under autocast: None is torch's promotion, as in other libraries
-            (fp32 in V1); 'bfloat16' or 'float16' take less memory and round the sum after every block; 'float32'.
+            (fp32 in V1); 'bfloat16' or 'float16' take less memory and round the sum after every
+            block, fp16 ends at 65504; 'float32'.
 
     Raises:
         ValueError: an argument out of range, or layer scale asked for together with GRN.
@@ -95,7 +97,7 @@ class ConvNeXt(nn.Module):
         """The raw map of every built stage, (N, dims[i], H / strides[i], W / strides[i]), channels_last strides."""
         self._check_input(x)
         x = x.contiguous(memory_format=torch.channels_last)
-        low = self.memory == 'low' and torch.is_grad_enabled() and not (torch.compiler.is_compiling() or transforms())
+        low = self.memory == 'low' and torch.is_grad_enabled() and not transforms()
         maps = []
         for downsample, stage in zip(self.downsample_layers, self.stages):
             x = checkpoint(downsample, x, use_reentrant=False, preserve_rng_state=False) if low else downsample(x)
@@ -110,9 +112,9 @@ class ConvNeXt(nn.Module):
         LayerNorm's affine part and layer scale are multiplied into the products, weights are packed for oneDNN, GELU
         and residual sum become parts of the products: the same maps up to rounding (1e-5). Parameters stay as they are,
         and packed weights are made again when one has changed, also through ``.data``: each forward pass compares the
-        sums of the bits of every row, which only an exchange within a row would pass. ``train()`` lets go of the packed
-        weights, which take as much memory as the blocks' parameters; ``optimize_for_inference(False)`` goes back for
-        good. On other devices nothing changes.
+        sums of the bits of every row (an exchange of two weights of a row would pass). Weights are packed for a size of
+        image when it comes again. ``train()`` lets go of the packed weights, which take two to three times the memory
+        of the blocks' parameters; ``optimize_for_inference(False)`` goes back for good. Elsewhere nothing changes.
         """
         for module in self.modules():
             if isinstance(module, ConvNeXtBlock):

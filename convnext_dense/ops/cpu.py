@@ -40,7 +40,7 @@ def depthwise_weight_grad(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """As :func:`reference.depthwise_weight_grad`, by a forward convolution whose kernel is ``grad``.
 
     The weight's gradient is the correlation of the padded input with the output's gradient, which oneDNN's depthwise
-    forward pass computes 4 to 8 times faster than its own weight gradient (``benchmarks/cpu.py``).
+    forward pass computes several times faster than its own weight gradient (docs/performance.md).
     """
     return _WAYS[_way(x)](grad, x)
 

@@ -1,7 +1,7 @@
 """Matrix products of channels-last maps, by oneDNN's convolution or by the BLAS: on a CPU, whichever is faster there.
 
-On AMD's CPUs oneDNN can do twice what the MKL in torch's wheels does, on others they are equal: a probe of some
-milliseconds decides, once for a shape and dtype, and no name of a CPU does. Elsewhere torch's matmul runs (cuBLAS).
+On some CPUs oneDNN does twice what the MKL in torch's wheels does, on others as much: a probe decides, once in a
+process for a shape and dtype (up to 0.05 s), and no name of a CPU does. Elsewhere torch's matmul runs (cuBLAS).
 """
 import functools
 import time
@@ -47,8 +47,8 @@ _WEIGHT_GRAD: dict[str, Callable] = {
 
 
 def _map(rows: Tensor) -> Tensor:
-    """Rows (M, C) as channels-last maps (16, C, 1, M / 16), or as one: in one thread, torch asks oneDNN from 16 on."""
-    count = 16 if len(rows) % 16 == 0 else 1
+    """Rows (M, C) as channels-last maps, 16 or more where M divides: in one thread torch asks oneDNN from 16 on."""
+    count = next((count for count in range(16, 65) if len(rows) % count == 0), 1)
     return rows.contiguous().view(count, 1, -1, rows.shape[1]).permute(0, 3, 1, 2)
 
 
