@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a checkout that is not installed
 
 import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
-from convnext_dense.apis.benchmark import outputs, plan, report, rounds  # noqa: E402
+from convnext_dense.apis.benchmark import outputs, peers, plan, report, rounds  # noqa: E402
 
 # mode -> how many times as fast as the fastest library default, and as the fastest peer of all
 GOALS = {'forward': (1.9, 1.05), 'train': (1.5, 1.)}
@@ -34,7 +34,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--networks', nargs='+', default=['all'], metavar='NAME', help='as in tools/benchmark.py')
     parser.add_argument('--arch', default='tiny')
     parser.add_argument('--shape', default='1x3x512x512')
-    parser.add_argument('--no-compile', action='store_true', help='eager alone: minutes in place of half an hour')
+    parser.add_argument('--compiled', nargs='*', default=list(plan.FORMATS), choices=plan.FORMATS,
+                        help='memory formats in which the peers are also compiled (default: both); none: eager alone, '
+                        'minutes in place of half an hour')
     parser.add_argument('--malloc', default='default', choices=plan.MALLOCS)
     parser.add_argument('--threads', type=int)
     parser.add_argument('--rounds', type=int, default=3, help='in each repetition, of two runs each (default: 3)')
@@ -43,11 +45,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def list_candidates(names: list[str], mode: str, compiled: bool) -> list[plan.Candidate]:
+def list_candidates(names: list[str], mode: str, compiled: list[str]) -> list[plan.Candidate]:
     """Every peer in every form; of ours each mode as it is meant to be used, and the default channels_first too."""
-    peers = [name for name in names if name in plan.PEERS]
-    candidates = plan.list_candidates(peers, compile_modes=['', 'default'][:1 + compiled], mode=mode)
-    candidates += plan.list_candidates([name for name in names if name not in peers], ['channels_last'], mode=mode)
+    libraries = [name for name in names if name in peers.PEERS]
+    candidates = plan.list_candidates(libraries, mode=mode)
+    candidates += plan.list_candidates(libraries, compiled, ['default'], mode)
+    candidates += plan.list_candidates([name for name in names if name not in libraries], ['channels_last'], mode=mode)
     candidates += [plan.Candidate('ours', 'channels_first')] if 'ours' in names else []
     candidates += [plan.Candidate('ours plain', compile='default')] if compiled and 'ours plain' in names else []
     return candidates
@@ -57,9 +60,9 @@ def compare(results: list[rounds.Result]) -> tuple[float, float]:
     """Time of the fastest library default, and of the fastest peer, over that of our fastest mode."""
     done = [r for r in results if r.seconds]
     ours = min(r.median for r in done if not r.candidate.is_peer)
-    peers = [r for r in done if r.candidate.is_peer]
-    defaults = [r.median for r in peers if not r.candidate.compile and r.candidate.name != 'timm conv_mlp']
-    return min(defaults) / ours, min(r.median for r in peers) / ours
+    libraries = [r for r in done if r.candidate.is_peer]
+    defaults = [r.median for r in libraries if not r.candidate.compile and r.candidate.name != 'timm conv_mlp']
+    return min(defaults) / ours, min(r.median for r in libraries) / ours
 
 
 def pool(repetitions: list[list[rounds.Result]]) -> list[rounds.Result]:
@@ -72,11 +75,13 @@ def main() -> int:
     try:
         plan.check(args.arch, rounds=min(args.rounds, args.repeat))
         names, shape, met = plan.choose(args.networks), plan.parse_shape(args.shape), True
+        if {'timm conv_mlp', *peers.OURS} >= set(names) or not set(names) & set(peers.OURS):
+            raise plan.ConfigError("a comparison needs a library's default and one of ours: --networks timm ours")
     except plan.ConfigError as error:
         sys.exit(f'error: {error}')
     for mode in args.mode:
         setup = plan.Setup(args.arch, shape, mode, threads=args.threads, malloc=args.malloc, untimed=1, timed=2)
-        candidates = list_candidates(names, mode, not args.no_compile)
+        candidates = list_candidates(names, mode, args.compiled)
         repetitions = []
         for i in range(args.repeat):
             repetitions.append(rounds.measure(candidates, setup, args.rounds, log=report.log))

@@ -1,7 +1,7 @@
 """Time and memory of our backbone and of every installed library's, on your machine.
 
     python tools/benchmark.py
-    python tools/benchmark.py --arch base --shape 16x3x512x512 --device cuda --amp bf16 --compile default max-autotune
+    python tools/benchmark.py --arch base --shape 16x3x512x512 --device cuda --dtype bf16 --compile default max-autotune
     python tools/benchmark.py --scaling size --networks ours timm
 """
 from __future__ import annotations
@@ -23,13 +23,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--shape', default='1x3x512x512', help='batch x 3 x height x width (default: %(default)s)')
     parser.add_argument('--mode', nargs='+', default=list(plan.MODES), choices=plan.MODES, help='train: forward and '
                         'backward (default: both)')
-    parser.add_argument('--networks', '--peers', nargs='+', default=['all'], metavar='NAME',
+    parser.add_argument('--networks', nargs='+', default=['all'], metavar='NAME',
                         help=f'all, peers, or any of {", ".join(map(repr, plan.NETWORKS))} (default: all installed)')
     parser.add_argument('--memory-format', nargs='+', default=['channels_last'], choices=plan.FORMATS,
                         help='of input and weights (default: channels_last)')
-    parser.add_argument('--compile', nargs='*', default=[], choices=plan.COMPILE_MODES, metavar='MODE',
+    parser.add_argument('--compile', nargs='+', default=[], choices=plan.COMPILE_MODES, metavar='MODE',
                         help='also under torch.compile: default, max-autotune, ...; about a minute for each network')
-    parser.add_argument('--amp', default='fp32', choices=plan.DTYPES, help='autocast (default: fp32, none)')
+    parser.add_argument('--dtype', default='fp32', choices=plan.DTYPES, help='of autocast (default: fp32, none)')
     parser.add_argument('--device', default='cpu', choices=['cpu', 'cuda'])
     parser.add_argument('--threads', type=int, help="of a CPU (default: torch's)")
     parser.add_argument('--drop-path', type=float, default=0., help='stochastic depth at the last block (default: 0)')
@@ -55,9 +55,9 @@ def main() -> None:
         sys.exit(f'error: {error}')
     turn = dict(untimed=3, timed=10) if args.device == 'cuda' else {}
     for mode in args.mode:
-        setup = plan.Setup(args.arch, shape, mode, args.amp, args.device, args.threads, args.drop_path, args.malloc,
+        setup = plan.Setup(args.arch, shape, mode, args.dtype, args.device, args.threads, args.drop_path, args.malloc,
                            **turn)
-        candidates = plan.list_candidates(names, args.memory_format, ['', *(args.compile or [])], mode)
+        candidates = plan.list_candidates(names, args.memory_format, ['', *args.compile], mode)
         how = dict(rounds=args.rounds, seconds=args.seconds, log=report.log)
         if args.scaling:
             curves = scaling.scale(candidates, setup, args.scaling, args.values, **how)

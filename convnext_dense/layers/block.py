@@ -41,6 +41,9 @@ class ConvNeXtBlock(nn.Module):
             for, so do blocks of which a part was replaced: :meth:`why_plain` tells.
         residual_dtype: of the result under autocast; None promotes as torch does, to fp32 where there is ``gamma``.
 
+    Raises:
+        ValueError: ``memory`` or ``residual_dtype`` is none of these.
+
     Source: arXiv:2201.03545 figure 4, arXiv:2301.00808 figure 5; facebookresearch/ConvNeXt models/convnext.py:Block
     @ 048efce; facebookresearch/ConvNeXt-V2 models/convnextv2.py:Block @ 2553895.
     """

@@ -65,7 +65,7 @@ class Mlp:
         else:
             g, dh, *sums = self._grn_backward(do, n, h)
         sums += [*_linear_grads(dh, n), *self._linear_grads2(do, g)]
-        return products.linear(dh, self._weight1_columns.t()), sums
+        return products.input_grad(dh, self.weight1), sums
 
     def grads(self, sums: list[Tensor]) -> dict[str, Tensor]:
         """Gradients by the weights, from the sum of what :meth:`backward` gave for every part of the map."""
@@ -89,41 +89,35 @@ class Mlp:
     def _gelu_backward(self, do: Tensor, n: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
         do = self._into_weight2(do)
         if h is None:
-            return functional.mlp_backward(n, self.weight1, self.bias1, do, self._weight2_columns)
-        return functional.gelu_backward(h, products.linear(do, self._weight2_columns.t()))
+            return functional.mlp_backward(n, self.weight1, self.bias1, do, self._weight2_of_grad)
+        return functional.gelu_backward(h, products.input_grad(do, self._weight2_of_grad))
 
     def _grn_backward(self, do: Tensor, n: Tensor, h: Tensor | None) -> tuple[Tensor, ...]:
         h = products.linear(n, self.weight1, self.bias1) if h is None else h
-        g, dg = F.gelu(h), products.linear(self._into_weight2(do), self._weight2_columns.t())
+        g, dg = F.gelu(h), products.input_grad(self._into_weight2(do), self._weight2_of_grad)
         dg, *sums = functional.global_response_norm_backward(dg, g, self.w.grn_gamma, self.grn_eps)
-        return self._grn(g), functional.gelu_backward(h, dg)[1], *sums
+        return self._grn(g), torch.ops.aten.gelu_backward(dg, h).to(dg.dtype), *sums
 
     @property
     def _half(self) -> bool:
         """Whether gamma must stay by itself: it starts at 1e-6, and fp16 holds gamma * do, but not gamma * W2."""
         return self.dtype == torch.float16 and self.w.gamma is not None
 
+    @property
+    def _folds(self) -> bool:
+        """Whether the weight takes gamma in, not do: on GPUs, where maps are larger than weights as a rule."""
+        return self.w.gamma is not None and not self._half and self.w.gamma.is_cuda
+
     def _into_weight2(self, do: Tensor) -> Tensor:
-        return (do * self.w.gamma).to(self.dtype) if self._half else do
+        return do if self._folds or self.w.gamma is None else (do * self.w.gamma).to(self.dtype)
 
     @cached_property
-    def _weight2_columns(self) -> Tensor:
-        """gamma W2, or W2 where gamma stays by itself."""
-        gamma = 1 if self._half or self.w.gamma is None else self.w.gamma[:, None]
-        return _columns((gamma * self.w.pwconv2_weight).to(self.dtype))
-
-    @cached_property
-    def _weight1_columns(self) -> Tensor:
-        return _columns(self.weight1)
+    def _weight2_of_grad(self) -> Tensor:
+        return (self.w.gamma[:, None] * self.w.pwconv2_weight).to(self.dtype) if self._folds else self.weight2
 
     def _linear_grads2(self, do: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """As if gamma were 1, which with a GradScaler's factor is more than fp16 can hold."""
         return _linear_grads(do.float(), g.float()) if self._half else _linear_grads(do, g)
-
-
-def _columns(weight: Tensor) -> Tensor:
-    """The same with its columns in memory order on a CPU: oneDNN would copy its transpose for each piece of a map."""
-    return weight.t().contiguous().t() if weight.device.type == 'cpu' else weight
 
 
 def _linear_grads(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -57,7 +57,7 @@ class ConvNeXt(nn.Module):
         self.in_channels = in_channels
         self.num_stages = len(self.depths) if num_stages is None else num_stages
         self.frozen_stages, self.norm_eval, self.with_cp = frozen_stages, norm_eval, with_cp
-        self.output_stride, self.memory, self.residual_dtype = output_stride, memory, residual_dtype
+        self.output_stride, self.memory = output_stride, memory
         if layer_scale_init_value is None:
             layer_scale_init_value = self.variant.layer_scale_init_value
         self._check_arguments(drop_path_rate, layer_scale_init_value)

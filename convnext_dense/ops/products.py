@@ -22,6 +22,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _LINEAR[way](x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], weight.shape[0])
 
 
+def input_grad(grad: Tensor, weight: Tensor) -> Tensor:
+    """Gradient of :func:`linear` by its input, grad @ weight: (..., O), (O, K) -> (..., K)."""
+    way = _way('input_grad', grad, weight.shape)
+    return _INPUT_GRAD[way](grad.reshape(-1, grad.shape[-1]), weight).view(*grad.shape[:-1], weight.shape[1])
+
+
 def weight_grad(grad: Tensor, x: Tensor) -> Tensor:
     """Gradient of :func:`linear` by its weight, the sum over rows of grad (x) x: (..., O), (..., K) -> (O, K)."""
     way = _way('weight_grad', x, (grad.shape[-1], x.shape[-1]))
@@ -32,14 +38,23 @@ def _linear_as_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Te
     return _rows(F.conv2d(_map(x), weight[:, :, None, None], bias))
 
 
+def _input_grad_as_convolution(grad: Tensor, weight: Tensor) -> Tensor:
+    x = grad.new_empty(len(grad), weight.shape[1])  # its shape alone is read
+    return _rows(_convolution_backward(grad, x, weight[:, :, None, None], [True, False, False])[0])
+
+
 def _weight_grad_as_convolution(grad: Tensor, x: Tensor) -> Tensor:
     weight = x.new_empty(1).expand(grad.shape[1], x.shape[1], 1, 1)  # its shape alone is read
-    grads = torch.ops.aten.convolution_backward(_map(grad), _map(x), weight, None, [1, 1], [0, 0], [1, 1], False,
-                                                [0, 0], 1, [False, True, False])
-    return grads[1].flatten(1)
+    return _convolution_backward(grad, x, weight, [False, True, False])[1].flatten(1)
+
+
+def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> tuple[Tensor, ...]:
+    return torch.ops.aten.convolution_backward(_map(grad), _map(x), weight, None, [1, 1], [0, 0], [1, 1], False,
+                                               [0, 0], 1, wanted)
 
 
 _LINEAR: dict[str, Callable] = {'convolution': _linear_as_convolution, 'matmul': F.linear}
+_INPUT_GRAD: dict[str, Callable] = {'convolution': _input_grad_as_convolution, 'matmul': torch.matmul}
 _WEIGHT_GRAD: dict[str, Callable] = {
     'convolution': _weight_grad_as_convolution,
     'swapped': lambda grad, x: _weight_grad_as_convolution(x, grad).t(),
@@ -78,6 +93,9 @@ def probe(operation: str, shape: tuple[int, int], dtype: torch.dtype, threads: i
     if operation == 'linear':
         weight, bias = ones(out_dim, dim), ones(out_dim)
         return fastest({name: functools.partial(way, x, weight, bias) for name, way in _LINEAR.items()})
+    if operation == 'input_grad':
+        weight = ones(out_dim, dim)
+        return fastest({name: functools.partial(way, grad, weight) for name, way in _INPUT_GRAD.items()})
     return fastest({name: functools.partial(way, grad, x) for name, way in _WEIGHT_GRAD.items()})
 
 

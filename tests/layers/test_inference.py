@@ -158,8 +158,13 @@ def _to_vector(model):
                                         model.parameters())
 
 
+def _negate(model):
+    """Every sign bit of a matrix at once, an even number of them in each row."""
+    blocks(model)[0].pwconv2.weight.data.neg_()
+
+
 CHANGES = dict(
-    step=_step, swap=_swap, copy=_copy, assign=_assign, flip=_flip, reorder=_reorder, to_vector=_to_vector,
+    step=_step, negate=_negate, swap=_swap, copy=_copy, assign=_assign, flip=_flip, reorder=_reorder, to_vector=_to_vector,
     load=lambda model: model.load_state_dict(make(seed=1).state_dict()),
     load_assign=lambda model: model.load_state_dict(make(seed=1).state_dict(), assign=True),
     **{f'write {name}': _write_one(f'stages.0.0.{name}', index) for name, index in [

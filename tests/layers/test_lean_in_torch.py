@@ -278,6 +278,11 @@ CHANGES = dict(
     other_part=(_replace('pwconv1', lambda layer: nn.Sequential(layer, nn.ReLU())), 'pwconv1'),
     other_drop_path=(lambda block: setattr(block, 'drop_path', StochasticDepth(.99, 'row')), 'drop_path'),
     patched=(_patched, 'pwconv1'),
+    wrapped_conv=(_replace('dwconv', lambda layer: nn.Sequential(layer, nn.ReLU())), 'dwconv'),
+    circular=(lambda block: setattr(block.dwconv, 'padding_mode', 'circular'), 'between zeros'),
+    no_bias=(lambda block: setattr(block.dwconv, 'bias', None), 'no weight or bias'),
+    plain_norm=(_replace('norm', lambda layer: nn.LayerNorm(layer.normalized_shape, elementwise_affine=False)),
+                'no weight or bias'),
     subclass=(_subclassed, 'a weight is a Weight'),
     wide_norm=(lambda block: (block.bfloat16(), block.norm.float()), 'torch.bfloat16 and torch.float32'))
 
@@ -288,7 +293,7 @@ def test_a_changed_part_runs_as_it_is(change, x):
     assert block.why_plain(x) == []
     before = gradients(block, x.requires_grad_())[:2]
     CHANGES[change][0](block)
-    x = x.detach().to(block.dwconv.weight.dtype).requires_grad_()
+    x = x.detach().to(block.pwconv2.weight.dtype).requires_grad_()
     (reason,) = block.why_plain(x)
     assert CHANGES[change][1] in reason
     actual, block.memory = gradients(block, x), 'plain'

@@ -41,7 +41,7 @@ def test_wrong_arguments_are_refused(args, message, run_here, tmp_path):
 
 
 def test_a_comparison_is_printed_and_written(run_here, tmp_path, capsys):
-    run_here('tools/benchmark.py', *TOY, '--mode', 'train', '--networks', 'timm', '--amp', 'bf16')
+    run_here('tools/benchmark.py', *TOY, '--mode', 'train', '--networks', 'timm', '--dtype', 'bf16')
     out = capsys.readouterr().out
     for words in ('train, atto, 1x3x64x64, bf16', 'x fastest peer', '| timm, channels_last'):
         assert words in out
@@ -65,7 +65,7 @@ def test_scaling_in_a_process_of_its_own(tmp_path):
 
 @pytest.mark.slow
 def test_cpu_script_says_which_goals_are_met(run_here, tmp_path, capsys):
-    run_here('benchmarks/cpu.py', *TOY, '--networks', 'ours', 'timm', '--mode', 'train', '--no-compile',
+    run_here('benchmarks/cpu.py', *TOY, '--networks', 'ours', 'timm', '--mode', 'train', '--compiled',
              '--repeat', 2, '--malloc', 'keep')
     out = capsys.readouterr().out
     for label, goal in (('fastest library default', '1.5x'), ('fastest peer', '1.0x')):
