@@ -113,8 +113,10 @@ def test_core_install_has_what_the_package_imports():
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
     third_party = {name.split('.')[0].lower() for name in names} - {one.lower() for one in sys.stdlib_module_names}
     with_a_stack = {'mmcv', 'mmdet', 'mmengine', 'mmseg', 'pycocotools', 'cv2', 'matplotlib', 'scipy'}
+    if_installed = {'mmpretrain', 'transformers'}  # apis/benchmark measures them where they are
     other_name = {'pil': 'pillow', 'triton': 'torch', 'huggingface_hub': 'huggingface-hub'}
-    assert {other_name.get(one, one) for one in third_party} - with_a_stack - {'convnext_dense'} <= set(_core())
+    needed = {other_name.get(one, one) for one in third_party} - with_a_stack - if_installed - {'convnext_dense'}
+    assert needed <= set(_core())
 
 
 def test_pyproject_is_three_lines():

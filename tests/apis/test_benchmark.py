@@ -210,7 +210,7 @@ def test_rows_are_sorted_and_ratios_are_of_medians():
 
 
 def test_files_hold_the_samples_and_the_system_and_no_path(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, 'argv', ['/home/someone/checkout/tools/benchmark.py', '--arch', 'tiny'])
+    monkeypatch.setattr(sys, 'argv', [str(tmp_path / 'tools' / 'benchmark.py'), '--arch', 'tiny'])
     results = results_of({'ours': [.1, .2], 'timm': [.4]})
     paths = outputs.write_comparison(results, tmp_path / 'new')
     assert [path.name for path in paths] == ['train.md', 'train.json', 'train.png']

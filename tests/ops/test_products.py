@@ -69,6 +69,16 @@ def test_weight_grad(way, dtype, shape, monkeypatch):
             assert_close(products.weight_grad(grad, x), expected, dtype)
 
 
+@pytest.mark.parametrize('way', sorted(products._INPUT_GRAD))
+@all_dtypes
+@shapes
+def test_input_grad(way, dtype, shape, monkeypatch):
+    monkeypatch.setattr(products, '_way', lambda *_: way if dtype != torch.float64 else 'matmul')
+    weight = torch.randn(shape[-1], 20, dtype=torch.float64).to(dtype)
+    for grad in rows(shape, dtype):
+        assert_close(products.input_grad(grad, weight), grad.double() @ weight.double(), dtype)
+
+
 @pytest.mark.parametrize('shape', [(0, 8), (0, 3, 4, 8), (2, 0, 4, 8)])
 def test_nothing(shape, no_probe):
     x = torch.empty(shape)
@@ -95,12 +105,12 @@ def test_a_probe_runs_once_for_each_shape_dtype_and_number_of_threads(monkeypatc
         products.probe.cache_clear()
 
 
-@pytest.mark.parametrize('operation', ['linear', 'weight_grad'])
+@pytest.mark.parametrize('operation', ['linear', 'input_grad', 'weight_grad'])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
 def test_a_probe_leaves_no_trace(operation, dtype):
     """Random numbers go on where they were, no gradient is recorded, and no memory is held."""
     before = torch.random.get_rng_state()
-    table = products._LINEAR if operation == 'linear' else products._WEIGHT_GRAD
+    table = getattr(products, f'_{operation.upper()}')
     assert products.probe.__wrapped__(operation, (24, 16), dtype, 1) in table
     assert torch.equal(before, torch.random.get_rng_state()) and torch.is_grad_enabled()
 
