@@ -96,22 +96,24 @@ class ConvNeXtBlock(nn.Module):
             reasons.append(f'the input is a {type(x).__name__} on {x.device}: no plain tensor')
         reasons += [f'{name} was replaced or has hooks' for name, types in _PARTS.items()
                     if _is_changed(getattr(self, name), types)]
-        return reasons or self._why_plain_settings() or self._why_plain_weights(x)
+        if reasons:
+            return reasons
+        weights = self._weights()
+        return self._why_plain_settings(weights) or self._why_plain_weights(weights, x)
 
-    def _why_plain_settings(self) -> list[str]:
+    def _why_plain_settings(self, weights: lean.Weights) -> list[str]:
         conv, reasons = self.dwconv, []
         if conv.dilation != (1, 1):
             reasons.append(f'the depthwise convolution is dilated by {conv.dilation[0]}')
         elif (conv.kernel_size, conv.stride, conv.padding, conv.groups, conv.padding_mode) != (
                 (7, 7), (1, 1), (3, 3), conv.in_channels, 'zeros'):
             reasons.append('the depthwise convolution is not 7x7 with stride 1 between zeros')
-        weights = self._weights()
         if any(one is None for one in (*weights[:6], weights.pwconv2_bias)):
             reasons.append('a part has no weight or bias')
         return reasons
 
-    def _why_plain_weights(self, x: Tensor) -> list[str]:
-        weights = [one for one in self._weights() if one is not None]
+    def _why_plain_weights(self, weights: lean.Weights, x: Tensor) -> list[str]:
+        weights = [one for one in weights if one is not None]
         types, dtypes, autocast = set(map(type, weights)), {one.dtype for one in weights}, _autocast_dtype(x)
         reasons = [f'a weight is a {one.__name__}, no plain tensor' for one in types.difference(_TENSORS)]
         if autocast and torch.float64 in (x.dtype, *dtypes):

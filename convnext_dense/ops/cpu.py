@@ -28,9 +28,7 @@ def linear_residual(x: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor | Non
 
 
 def depthwise_input_grad(grad: Tensor, weight: Tensor, residual_grad: Tensor | None = None) -> Tensor:
-    channels, grad = weight.shape[0], grad.permute(0, 3, 1, 2)
-    dx = torch.ops.aten.convolution_backward(grad, grad, weight.to(grad.dtype), None, [1, 1], [3, 3], [1, 1], False,
-                                             [0, 0], channels, [True, False, False])[0].permute(0, 2, 3, 1)
+    dx = reference.depthwise_input_grad(grad, weight)
     if residual_grad is None:
         return dx
     return dx.add_(residual_grad) if dx.dtype == residual_grad.dtype else residual_grad + dx

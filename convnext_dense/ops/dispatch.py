@@ -2,8 +2,8 @@
 
 'triton' are the kernels, 'cpu' the forms of ``ops.cpu``, 'torch' the references, which run anywhere. ``why_not`` lists
 what keeps the Triton kernels from a call. The dispatcher takes them when the list is empty; who forces them gets the
-list as an error. ``force`` and ``forbid`` hold for a block of code, in every thread: a backward
-pass runs in threads of its own.
+list as an error. ``force`` and ``forbid`` hold for a block of code, in every thread: a backward pass runs in threads of
+its own.
 """
 import contextlib
 import os
