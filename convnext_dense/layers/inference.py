@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from convnext_dense.layers.lean import PIECE, Settings
-from convnext_dense.layers.lean_mlp import Mlp, Weights
+from convnext_dense.layers.lean_norm import Folded, Weights
 from convnext_dense.ops import functional
 
 DTYPES = (torch.float32, torch.bfloat16)
@@ -36,10 +36,10 @@ class Packed:
     def __init__(self, weights: Weights, settings: Settings):
         self._made_from = _fingerprint(weights), settings
         self.weights, self.settings = weights, settings
-        mlp, gamma = Mlp(weights, settings.grn_eps, settings.dtype), weights.gamma
+        norm, gamma = Folded(weights, settings.norm_eps, settings.dtype), weights.gamma
         weight2 = weights.pwconv2_weight if gamma is None else gamma[:, None] * weights.pwconv2_weight
-        self.plain = tuple(one.to(settings.dtype)[:, :, None, None].contiguous() for one in (mlp.weight1, weight2))
-        self.bias1 = mlp.bias1
+        self.plain = tuple(one.to(settings.dtype)[:, :, None, None].contiguous() for one in (norm.weight1, weight2))
+        self.bias1 = norm.bias1
         self.bias2 = (weights.pwconv2_bias * (1 if gamma is None else gamma)).to(settings.dtype)
         self._packed: dict[int, tuple[Tensor, Tensor] | None] = {}
 

@@ -1,12 +1,15 @@
 """The block as one function with a backward pass of its own, which keeps little and makes the rest again."""
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from convnext_dense.layers.lean_mlp import Mlp, Weights
+from convnext_dense.layers import lean_norm
+from convnext_dense.layers.lean_mlp import Mlp
+from convnext_dense.layers.lean_norm import Weights
 from convnext_dense.ops import functional
 
 PIECE = 2048  # pixels: few enough for a CPU's caches to hold the hidden layer of the first stages' large maps
@@ -25,7 +28,7 @@ class Settings(NamedTuple):
 def run(x: Tensor, scale: Tensor | None, settings: Settings, weights: Weights) -> Tensor:
     """x + scale * gamma * pwconv2(grn(gelu(pwconv1(norm(dwconv(x)))))) for x (N, H, W, C), contiguous.
 
-    Keeps x and n, (N, H, W, C), and, unless ``low``, h (N, H, W, 4C) in the branch's dtype, and rstd (N, H, W).
+    Keeps x and y or n, (N, H, W, C), and, unless ``low``, h (N, H, W, 4C) in the branch's dtype.
 
     Args:
         scale: drop path's factor of each sample, (N,), or None.
@@ -42,8 +45,8 @@ class _Block(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, scale, settings, *weights):
         out, hidden, *kept = _forward(x, scale, settings, Weights(*weights), keep=not settings.low)
-        ctx.settings = settings
-        ctx.save_for_backward(scale, *kept, *weights, *hidden)
+        ctx.settings, ctx.count = settings, len(kept)
+        ctx.save_for_backward(scale, *weights, *kept, *hidden)
         return out
 
     @staticmethod
@@ -51,44 +54,59 @@ class _Block(torch.autograd.Function):
         if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(grad):
             raise RuntimeError("memory='default' and memory='low' have neither second derivatives (create_graph=True) "
                                "nor batched ones (is_grads_batched=True): build the model with memory='plain' for them")
-        scale, x, n, rstd, *rest = ctx.saved_tensors
-        w, hidden = Weights(*rest[:len(Weights._fields)]), rest[len(Weights._fields):]
+        scale, *rest = ctx.saved_tensors
+        w, rest = Weights(*rest[:len(Weights._fields)]), rest[len(Weights._fields):]
+        x, *kept, hidden = *rest[:ctx.count], rest[ctx.count:]
+        of_input, of_weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[3:])
         with torch.autocast(grad.device.type, enabled=False):
             grad = grad.contiguous()
-            dy, grads = _branch_backward(grad, scale, n, rstd, hidden, ctx.settings, w)
-            dweight, grads['dwconv_bias'] = functional.depthwise_weight_grad(dy, x)
-            # In the weight's own strides, of axes of one too: DistributedDataParallel warns and copies otherwise.
-            grads['dwconv_weight'] = torch.empty_like(w.dwconv_weight).copy_(dweight)
-            dx = functional.depthwise_input_grad(dy, w.dwconv_weight, grad) if ctx.needs_input_grad[0] else None
+            dy, grads = _branch_backward(grad, scale, kept, hidden, ctx.settings, w, of_weights)
+            if of_weights:
+                dweight, grads['dwconv_bias'] = functional.depthwise_weight_grad(dy, x)
+                # In the weight's own strides, of axes of one too: DistributedDataParallel warns and copies otherwise.
+                grads['dwconv_weight'] = torch.empty_like(w.dwconv_weight).copy_(dweight)
+            dx = functional.depthwise_input_grad(dy, w.dwconv_weight, grad) if of_input else None
         return dx, None, None, *(grads.get(name) for name in Weights._fields)
 
 
 def _forward(x: Tensor, scale: Tensor | None, settings: Settings, w: Weights, keep: bool):
-    """The result, h in pieces if it is to be kept, and x, n and rstd, in the branch's dtype."""
+    """The result, h in pieces if it is to be kept, x, and what else is kept, in the branch's dtype."""
     with torch.autocast(x.device.type, enabled=False):
         residual, x = x.to(settings.result_dtype), x.to(settings.dtype)
-        n, rstd = functional.depthwise_normalize(x, w.dwconv_weight, w.dwconv_bias, settings.norm_eps)
-        mlp, whole = Mlp(w, settings.grn_eps, settings.dtype), _whole(x, w)
+        norm, mlp, whole = *_halves(x, settings, w), _whole(x, w)
+        kept = norm.convolve(x)
         out, hidden = _Map(x.shape, whole), []
-        for piece, rest, factor in zip(_pieces(n, whole), _pieces(residual, whole), _factors(scale, x, whole)):
-            y, h = mlp.forward(piece, rest, factor, keep)
+        pieces = zip(*(_pieces(one, whole) for one in kept))
+        for piece, rest, factor in zip(pieces, _pieces(residual, whole), _factors(scale, x, whole)):
+            y, h = mlp.forward(norm.normalize(*piece)[0], rest, factor, keep)
             out.add(y)
             hidden += [h] if keep else []
-        return out.all, hidden, x, n, rstd
+        return out.all, hidden, x, *kept
 
 
-def _branch_backward(grad: Tensor, scale: Tensor | None, n: Tensor, rstd: Tensor, hidden: list[Tensor],
-                     settings: Settings, w: Weights) -> tuple[Tensor, dict[str, Tensor]]:
+def _branch_backward(grad: Tensor, scale: Tensor | None, kept: list[Tensor], hidden: list[Tensor], settings: Settings,
+                     w: Weights, of_weights: bool) -> tuple[Tensor, dict[str, Tensor]]:
     """Gradients by dwconv's output, and by the weights behind it."""
-    mlp, whole, sums = Mlp(w, settings.grn_eps, settings.dtype), _whole(n, w), None
-    dy = _Map(n.shape, whole)
+    norm, mlp, whole = *_halves(grad, settings, w), _whole(grad, w)
+    dy, sums, sums2 = _Map(grad.shape, whole), [], []
     do = mlp.round_grad(grad if scale is None else grad * scale.view(-1, 1, 1, 1))
-    pieces = [_pieces(one, whole) for one in (do, n, rstd.unsqueeze(-1))]
-    for do, n, rstd, h in zip(*pieces, hidden or [None] * len(pieces[0])):
-        dn, more = mlp.backward(do, n, h)
-        dy.add(functional.normalize_backward(dn, n, rstd.squeeze(-1)))
-        sums = more if sums is None else [total.add_(part) for total, part in zip(sums, more)]
-    return dy.all, mlp.grads(sums)
+    for do, h, *kept in itertools.zip_longest(_pieces(do, whole), hidden, *(_pieces(one, whole) for one in kept)):
+        a, *more = norm.normalize(*kept)
+        da, new, new2 = mlp.backward(do, a, h, of_weights)
+        part, *new_of_norm = norm.backward(da, *kept, *more)
+        dy.add(part)
+        if of_weights:
+            sums, sums2 = _add(sums, new + new_of_norm), _add(sums2, new2)
+    return dy.all, norm.grads(*sums) | mlp.grads(*sums2) if of_weights else {}
+
+
+def _halves(x: Tensor, settings: Settings, w: Weights) -> tuple[lean_norm.OnMap | lean_norm.Folded, Mlp]:
+    norm = lean_norm.form(x)(w, settings.norm_eps, settings.dtype)
+    return norm, Mlp(w, norm.weight1, norm.bias1, settings.grn_eps, settings.dtype)
+
+
+def _add(totals: list[Tensor], parts: list[Tensor]) -> list[Tensor]:
+    return [total.add_(part) for total, part in zip(totals, parts)] or parts
 
 
 class _Map:

@@ -1,79 +1,55 @@
-"""The second half of a block, from the normalized map n to the result, with a backward pass that knows the formulas.
+"""The second half of a block, from the normalized map a to the result, with a backward pass that knows the formulas.
 
-With n = (y - mean) * rstd, y = dwconv(x), LayerNorm's weight and bias go into pwconv1, so that n is all that need be
-kept of both. ``gamma``'s gradient follows from pwconv2's: with P = do^T g, which is pwconv2's gradient were gamma 1,
-dW2 = gamma P and dgamma = (P * W2).sum(1) + b2 * sum(do). So pwconv2's output need not be kept either.
+``gamma``'s gradient follows from pwconv2's: with P = do^T g, which is pwconv2's gradient were gamma 1, dW2 = gamma P
+and dgamma = (P * W2).sum(1) + b2 * sum(do). So pwconv2's output need not be kept.
 """
 from __future__ import annotations
 
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from convnext_dense.layers.lean_norm import Weights
 from convnext_dense.ops import functional, products
 
 
-class Weights(NamedTuple):
-    """A block's parameters; ``gamma`` or ``grn_gamma`` and ``grn_beta`` are None where it has none."""
-
-    dwconv_weight: Tensor
-    dwconv_bias: Tensor
-    norm_weight: Tensor
-    norm_bias: Tensor
-    pwconv1_weight: Tensor
-    pwconv1_bias: Tensor
-    grn_gamma: Tensor | None
-    grn_beta: Tensor | None
-    pwconv2_weight: Tensor
-    pwconv2_bias: Tensor
-    gamma: Tensor | None
-
-
 class Mlp:
-    """out = residual + scale * gamma * pwconv2(grn(gelu(h))), h = pwconv1(norm's weight * n + norm's bias).
+    """out = residual + scale * gamma * pwconv2(grn(gelu(h))), h = weight1 @ a + bias1.
 
     Maps are (N, ..., C), products are in ``dtype``; gradients by weights are sums in at least fp32.
+
+    Args:
+        weight1, bias1: pwconv1's, in ``dtype``, or what stands for them.
     """
 
-    def __init__(self, w: Weights, grn_eps: float, dtype: torch.dtype):
-        self.w, self.grn_eps, self.dtype = w, grn_eps, dtype
-        self.weight1 = (w.pwconv1_weight * w.norm_weight).to(dtype)
-
-    @cached_property
-    def bias1(self) -> Tensor:
-        return torch.addmv(self.w.pwconv1_bias, self.w.pwconv1_weight, self.w.norm_bias).to(self.dtype)
+    def __init__(self, w: Weights, weight1: Tensor, bias1: Tensor, grn_eps: float, dtype: torch.dtype):
+        self.w, self.weight1, self.bias1, self.grn_eps, self.dtype = w, weight1, bias1, grn_eps, dtype
 
     @cached_property
     def weight2(self) -> Tensor:
         return self.w.pwconv2_weight.to(self.dtype)
 
-    def forward(self, n: Tensor, residual: Tensor, scale: Tensor | None, keep: bool) -> tuple[Tensor, Tensor]:
+    def forward(self, a: Tensor, residual: Tensor, scale: Tensor | None, keep: bool) -> tuple[Tensor, Tensor]:
         """The result, in ``residual``'s dtype, and h (N, ..., 4C), if it is to be kept, or an empty tensor."""
-        g, h = functional.linear_gelu(n, self.weight1, self.bias1, keep)
+        g, h = functional.linear_gelu(a, self.weight1, self.bias1, keep)
         if self.w.grn_gamma is not None:
             g = self._grn(g)
         return functional.linear_residual(g, self.weight2, self.w.pwconv2_bias, self.w.gamma, scale, residual), h
 
-    def backward(self, do: Tensor, n: Tensor, h: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-        """The gradient by n, and sums for :meth:`grads`, from the gradient by the branch, as of :meth:`round_grad`."""
-        if self.w.grn_gamma is None:
-            g, dh = self._gelu_backward(do, n, h)
-            sums = []
-        else:
-            g, dh, *sums = self._grn_backward(do, n, h)
-        sums += [*_linear_grads(dh, n), *self._linear_grads2(do, g)]
-        return products.input_grad(dh, self.weight1), sums
+    def backward(self, do: Tensor, a: Tensor, h: Tensor | None, of_weights: bool) -> tuple[Tensor, list, list]:
+        """The gradient by a, from that by the branch, as of :meth:`round_grad`; sums over the map, if asked for.
 
-    def grads(self, sums: list[Tensor]) -> dict[str, Tensor]:
-        """Gradients by the weights, from the sum of what :meth:`backward` gave for every part of the map."""
-        w, (*grn, folded, db1, plain, db2) = self.w, sums
-        grads = dict(zip(('grn_gamma', 'grn_beta'), grn))
-        grads.update(norm_weight=torch.linalg.vecdot(folded, w.pwconv1_weight.to(folded.dtype), dim=0),
-                     norm_bias=db1 @ w.pwconv1_weight.to(db1.dtype), pwconv1_bias=db1)
-        grads['pwconv1_weight'] = folded.mul_(w.norm_weight).addr_(db1, w.norm_bias.to(db1.dtype))
+        These are the gradients by weight1 and bias1, and what :meth:`grads` takes.
+        """
+        g, dh, *grn = (self._gelu_backward if self.w.grn_gamma is None else self._grn_backward)(do, a, h)
+        da = products.input_grad(dh, self.weight1)
+        return (da, _linear_grads(dh, a), self._linear_grads2(do, g) + grn) if of_weights else (da, [], [])
+
+    def grads(self, plain: Tensor, db2: Tensor, *grn: Tensor) -> dict[str, Tensor]:
+        """Gradients by the weights of pwconv2, gamma and GRN, from sums over the whole map."""
+        w, grads = self.w, dict(zip(('grn_gamma', 'grn_beta'), grn))
         if w.gamma is not None:
             grads['gamma'] = torch.linalg.vecdot(plain, w.pwconv2_weight.to(plain.dtype)) + db2 * w.pwconv2_bias
             plain, db2 = plain.mul_(w.gamma[:, None]), db2 * w.gamma
@@ -86,14 +62,14 @@ class Mlp:
     def _grn(self, g: Tensor) -> Tensor:
         return functional.global_response_norm(g, self.w.grn_gamma, self.w.grn_beta, self.grn_eps)
 
-    def _gelu_backward(self, do: Tensor, n: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _gelu_backward(self, do: Tensor, a: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
         do = self._into_weight2(do)
         if h is None:
-            return functional.mlp_backward(n, self.weight1, self.bias1, do, self._weight2_of_grad)
+            return functional.mlp_backward(a, self.weight1, self.bias1, do, self._weight2_of_grad)
         return functional.gelu_backward(h, products.input_grad(do, self._weight2_of_grad))
 
-    def _grn_backward(self, do: Tensor, n: Tensor, h: Tensor | None) -> tuple[Tensor, ...]:
-        h = products.linear(n, self.weight1, self.bias1) if h is None else h
+    def _grn_backward(self, do: Tensor, a: Tensor, h: Tensor | None) -> tuple[Tensor, ...]:
+        h = products.linear(a, self.weight1, self.bias1) if h is None else h
         g, dg = F.gelu(h), products.input_grad(self._into_weight2(do), self._weight2_of_grad)
         dg, *sums = functional.global_response_norm_backward(dg, g, self.w.grn_gamma, self.grn_eps)
         return self._grn(g), torch.ops.aten.gelu_backward(dg, h).to(dg.dtype), *sums
@@ -115,12 +91,12 @@ class Mlp:
     def _weight2_of_grad(self) -> Tensor:
         return (self.w.gamma[:, None] * self.w.pwconv2_weight).to(self.dtype) if self._folds else self.weight2
 
-    def _linear_grads2(self, do: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    def _linear_grads2(self, do: Tensor, g: Tensor) -> list[Tensor]:
         """As if gamma were 1, which with a GradScaler's factor is more than fp16 can hold."""
         return _linear_grads(do.float(), g.float()) if self._half else _linear_grads(do, g)
 
 
-def _linear_grads(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+def _linear_grads(grad: Tensor, x: Tensor) -> list[Tensor]:
     """By a linear layer's weight and bias."""
     wide = torch.promote_types(grad.dtype, torch.float32)
-    return products.weight_grad(grad, x).to(wide), grad.reshape(-1, grad.shape[-1]).sum(0, dtype=wide)
+    return [products.weight_grad(grad, x).to(wide), grad.reshape(-1, grad.shape[-1]).sum(0, dtype=wide)]
