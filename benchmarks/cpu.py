@@ -5,7 +5,7 @@
 Every peer channels_first and channels_last, eager and compiled, and our modes, interleaved, each in a fresh process;
 each repetition starts fresh ones. Prints the tables and whether the goals are met; writes JSON, tables and bars.
 Compiling takes a minute or two for each network and mode the first time, then torch finds it in its cache. Idle
-processes wait with up to 0.6 GB each, 30 of them: 21 GB of free memory; with less they are measured in groups. Exit
+processes wait with 0.6 to 0.8 GB each, 30 of them: 25 GB of free memory; with less they are measured in groups. Exit
 status 1: a goal is missed.
 
 Ours is the fastest of our modes; 'library default' the fastest of the libraries as they come: eager, in the better
@@ -59,9 +59,11 @@ def list_candidates(names: list[str], mode: str, compiled: list[str]) -> list[pl
 def compare(results: list[rounds.Result]) -> tuple[float, float]:
     """Time of the fastest library default, and of the fastest peer, over that of our fastest mode."""
     done = [r for r in results if r.seconds]
-    ours = min(r.median for r in done if not r.candidate.is_peer)
     libraries = [r for r in done if r.candidate.is_peer]
     defaults = [r.median for r in libraries if not r.candidate.compile and r.candidate.name != 'timm conv_mlp']
+    if not defaults or len(libraries) == len(done):
+        sys.exit('error: nothing to compare: no library as it comes, or none of ours, was measured; see the table')
+    ours = min(r.median for r in done if not r.candidate.is_peer)
     return min(defaults) / ours, min(r.median for r in libraries) / ours
 
 
@@ -73,8 +75,9 @@ def pool(repetitions: list[list[rounds.Result]]) -> list[rounds.Result]:
 def main() -> int:
     args = parse_args()
     try:
-        plan.check(args.arch, rounds=min(args.rounds, args.repeat))
+        plan.check(args.arch, rounds=min(args.rounds, args.repeat), threads=args.threads)
         names, shape, met = plan.choose(args.networks), plan.parse_shape(args.shape), True
+        plan.check_modes([name for name in names if name in peers.OURS], args.mode)
         if {'timm conv_mlp', *peers.OURS} >= set(names) or not set(names) & set(peers.OURS):
             raise plan.ConfigError("a comparison needs a library's default and one of ours: --networks timm ours")
     except plan.ConfigError as error:

@@ -11,8 +11,9 @@ import torch
 from convnext_dense.apis.benchmark import step as steps
 from convnext_dense.apis.benchmark.peers import OURS, build
 from convnext_dense.apis.benchmark.plan import FORMATS, Candidate, Setup
+from convnext_dense.apis.benchmark.report import describe_error
 from convnext_dense.ops import dispatch
-from gpu_run import Run, first_line
+from gpu_run import Run
 from gpu_table import ANCHOR, measured
 
 # mode -> seconds that it may take to get ready; what compiling took takes its place.
@@ -144,7 +145,7 @@ class Case:
                 with kernels(self.run, form.kernels):
                     call()
             except Exception as error:  # the others go on
-                self.results[form.label]['error'] = first_line(error)
+                self.results[form.label]['error'] = describe_error(error)
 
 
 def eager_forms(run: Run) -> list[Form]:

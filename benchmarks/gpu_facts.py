@@ -3,13 +3,12 @@ from __future__ import annotations
 
 import subprocess
 import time
-from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from convnext_dense.apis.benchmark.report import describe_system
 from gpu_run import Run
 
-PACKAGES = ('torch', 'triton', 'timm', 'torchvision', 'transformers', 'mmpretrain', 'convnext-dense')
 _ASKED = ('name', 'driver_version', 'clocks.sm', 'clocks.max.sm', 'clocks.mem', 'power.limit', 'temperature.gpu')
 
 
@@ -24,13 +23,7 @@ def measure_facts(run: Run, arch: str) -> None:
 
 
 def _versions() -> dict:
-    versions = {'cuda': torch.version.cuda, 'cudnn': torch.backends.cudnn.version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    return versions
+    return {'cuda': torch.version.cuda, 'cudnn': torch.backends.cudnn.version()} | describe_system()['versions']
 
 
 def _device(run: Run) -> dict:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from convnext_dense.apis.benchmark.report import describe_error
 from gpu_table import winners
 
 BROKEN = 3  # exit status of a process whose GPU takes no more work: the next one goes on behind what broke it
@@ -71,7 +72,7 @@ class Run:
         try:
             place[name] = function()
         except Exception as error:
-            place[name] = {'error': first_line(error)}
+            place[name] = {'error': describe_error(error)}
         self.check_gpu()
         self.write()
         return place[name]
@@ -121,8 +122,3 @@ class Run:
             self.write()
             sys.stderr.flush()
             os._exit(BROKEN)
-
-
-def first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f'{type(error).__name__}: {lines[0] if lines else "no message"}'[:300]

@@ -90,6 +90,19 @@ def build(config: str, mode: str, setup: plan.Setup) -> tuple[torch.nn.Module, o
     return model, build_optim_wrapper(model, cfg.optim_wrapper)
 
 
+def check(config: str, batch: int, size: int) -> None:
+    """Raise ConfigError for a config that cannot be read, or pictures that it cannot train."""
+    cfg = apis.load_config(config)
+    if cfg.get('default_scope') not in ('mmseg', 'mmdet'):
+        raise apis.ConfigError(f"{config} needs a model of mmseg or mmdet; its default_scope is "
+                               f"{cfg.get('default_scope')!r}")
+    if batch < (least := 2 if cfg.default_scope == 'mmseg' else 1):
+        raise apis.ConfigError(f'{config} needs {least} pictures or more at a time (--batch); got {batch}. BatchNorm '
+                               'behind a pooling to one pixel, as in UperNet, has no variance in a single one')
+    if size < 64:
+        raise apis.ConfigError(f'pictures need sides of 64 or more (--size); got {size}')
+
+
 def draw_batch(setup: plan.Setup) -> dict:
     """Random pictures, with a random class for each pixel, or eight random boxes and masks in each."""
     batch, channels, *size = setup.shape
@@ -157,8 +170,8 @@ def main() -> None:
     setup = plan.Setup('', (args.batch, 3, args.size, args.size), 'train', args.amp, args.device)
     try:
         plan.check('tiny', args.device)
-        for config in args.configs:
-            apis.load_config(config)  # wrong ones are refused before minutes are spent on others
+        for config in args.configs:  # wrong ones are refused before minutes are spent on others
+            check(config, args.batch, args.size)
         if args.work:
             print(json.dumps(work(*args.work[:2], setup, args.work[2])))
             return
@@ -173,7 +186,7 @@ def main() -> None:
         print(format_table(COLUMNS, [make_row(one, plain=done[0]) for one in done]), flush=True)
     args.out.mkdir(parents=True, exist_ok=True)
     write_json(dict(command=' '.join(['python', 'benchmarks/model_memory.py', *sys.argv[1:]]),
-                    system=describe_system(), results=results), args.out / 'model_memory.json')
+                    system=describe_system(device=args.device), results=results), args.out / 'model_memory.json')
 
 
 if __name__ == '__main__':

@@ -165,7 +165,8 @@ def main() -> int:
     good = judge(results)
     print(format_table(COLUMNS, [make_row(result) for result in results.values()]))
     write_json(dict(command=' '.join(['python', 'benchmarks/training_modes.py', *sys.argv[1:]]), limit=LIMIT,
-                    system=describe_system(), runs=results), args.out / 'training_modes.json')
+                    system=describe_system(device='cuda' if torch.cuda.is_available() else 'cpu'), runs=results),
+               args.out / 'training_modes.json')
     draw(results, args.out / 'training_modes.png')
     print(f'written: {args.out}/training_modes.json and .png')
     return int(not good)

@@ -45,8 +45,9 @@ def make_row(result: dict) -> tuple[str, ...]:
 def draw(results: dict[str, dict], path: Path) -> None:
     """PNG: the curves, each a mean over 10 iterations, and the difference of every iteration, logarithmic."""
     from matplotlib.figure import Figure  # draws with Agg
-    figure = Figure(figsize=(13, 8), layout='constrained')
-    for axes, dtype in zip(figure.subplots(2, 2), ('fp32', 'bf16')):
+    dtypes = [dtype for dtype in ('fp32', 'bf16') if f'{dtype} plain' in results]
+    figure = Figure(figsize=(13, 4 * len(dtypes)), layout='constrained')
+    for axes, dtype in zip(figure.subplots(len(dtypes), 2, squeeze=False), dtypes):
         for i, run in enumerate(run for run in results if run.startswith(dtype)):
             loss, reference = (np.array(results[one]['loss']) for one in (run, f'{dtype} plain'))
             window = min(10, len(loss))

@@ -65,6 +65,16 @@ def test_refusals(name, option, monkeypatch):
         importlib.import_module(name).main()
 
 
+@pytest.mark.parametrize('arguments, message', [
+    (['--batch', '1'], r'needs 2 pictures or more at a time \(--batch\); got 1'),
+    (['--configs', str(CONFIGS / 'convnext_t_in1k.py')], "needs a model of mmseg or mmdet; its default_scope is 'mmengine'"),
+    (['--size', '32'], r'sides of 64 or more \(--size\); got 32')])
+def test_pictures_that_cannot_be_trained_are_refused(arguments, message, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['model_memory', *arguments])
+    with pytest.raises(SystemExit, match=message):
+        importlib.import_module('model_memory').main()
+
+
 @pytest.mark.slow
 def test_training_modes(tmp_path):
     write_sample(tmp_path / 'ade', num_train=3, num_val=2)

@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a checkout that is not installed
 
 import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
+import torch  # noqa: E402
 from convnext_dense.apis import ConfigError  # noqa: E402
 from convnext_dense.apis.benchmark import outputs, plan, report, rounds, scaling  # noqa: E402
 
@@ -30,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--compile', nargs='+', default=[], choices=plan.COMPILE_MODES, metavar='MODE',
                         help='also under torch.compile: default, max-autotune, ...; about a minute for each network')
     parser.add_argument('--dtype', default='fp32', choices=plan.DTYPES, help='of autocast (default: fp32, none)')
-    parser.add_argument('--device', default='cpu', choices=['cpu', 'cuda'])
+    parser.add_argument('--device', choices=['cpu', 'cuda'], help='(default: cuda where it is there)')
     parser.add_argument('--threads', type=int, help="of a CPU (default: torch's)")
     parser.add_argument('--drop-path', type=float, default=0., help='stochastic depth at the last block (default: 0)')
     parser.add_argument('--malloc', default='default', choices=plan.MALLOCS,
@@ -45,28 +46,33 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
+def main() -> int:
     args = parse_args()
     try:
-        names = plan.choose(args.networks)
-        plan.check(args.arch, args.device, args.rounds, args.drop_path)
+        names, device = plan.choose(args.networks), args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        plan.check_modes(names, args.mode)
+        plan.check(args.arch, device, args.rounds, args.drop_path, args.threads)
+        scaling.check(args.scaling, args.values)
         shape = plan.parse_shape(args.shape)
     except ConfigError as error:
         sys.exit(f'error: {error}')
-    turn = dict(untimed=3, timed=10) if args.device == 'cuda' else {}
+    failed, turn = False, dict(untimed=3, timed=10) if device == 'cuda' else {}
     for mode in args.mode:
-        setup = plan.Setup(args.arch, shape, mode, args.dtype, args.device, args.threads, args.drop_path, args.malloc,
+        setup = plan.Setup(args.arch, shape, mode, args.dtype, device, args.threads, args.drop_path, args.malloc,
                            **turn)
         candidates = plan.list_candidates(names, args.memory_format, ['', *args.compile], mode)
         how = dict(rounds=args.rounds, seconds=args.seconds, log=report.log)
         if args.scaling:
             curves = scaling.scale(candidates, setup, args.scaling, args.values, **how)
-            written = outputs.write_curves(curves, args.out)
+            results, written = [r for curve in curves for _, r in curve.points], outputs.write_curves(curves, args.out)
         else:
-            written = outputs.write_comparison(rounds.measure(candidates, setup, **how), args.out)
+            results = rounds.measure(candidates, setup, **how)
+            written = outputs.write_comparison(results, args.out)
+        failed |= not any(result.seconds for result in results)
         print(written[0].read_text(encoding='utf-8'))
         print('Written:', *written)
+    return int(failed)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

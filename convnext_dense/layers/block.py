@@ -35,9 +35,9 @@ class ConvNeXtBlock(nn.Module):
         use_grn: build ``grn``.
         norm_eps: epsilon of ``norm``.
         dilation: of ``dwconv``, in pixels of the map: its 49 taps lie this far apart. The weights are the same.
-        memory: what is kept for the backward pass. 'default': input, normalized map and hidden layer, half of what
-            autograd keeps; 'low': not the hidden layer, which is computed again; 'plain': whatever autograd keeps.
-            Outputs and gradients are the same. Dilated, compiled and exported blocks run as 'plain' whatever is asked
+        memory: what is kept for the backward pass. 'default': input, one map before the hidden layer and that layer,
+            half of what autograd keeps; 'low': not the hidden layer, which is computed again; 'plain': whatever
+            autograd keeps. Outputs and gradients are the same. Dilated, compiled and exported blocks run as 'plain' whatever is asked
             for, so do blocks of which a part was replaced: :meth:`why_plain` tells.
         residual_dtype: of the result under autocast; None promotes as torch does, to fp32 where there is ``gamma``.
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from convnext_dense.layers.lean import PIECE, Settings
 from convnext_dense.layers.lean_norm import Folded, Weights
-from convnext_dense.ops import functional
+from convnext_dense.ops import functional, reference
 
 DTYPES = (torch.float32, torch.bfloat16)
 _INTEGERS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16,
@@ -52,7 +52,7 @@ class Packed:
         w, settings = self.weights, self.settings
         y = functional.depthwise_conv(x.to(settings.dtype), w.dwconv_weight, w.dwconv_bias)
         out = y if settings.result_dtype == settings.dtype else torch.empty_like(x, dtype=settings.result_dtype)
-        ones = y.new_ones(x.shape[-1], dtype=torch.float32)  # none would do, but takes torch twice as long
+        ones = reference.make_ones(y)
         rows = PIECE if w.grn_gamma is None else y[..., 0].numel()
         for y, rest, place in zip(*(one.view(-1, x.shape[-1]).split(rows) for one in (y, x, out))):
             n = torch.native_layer_norm(y, y.shape[-1:], ones, None, settings.norm_eps)[0]

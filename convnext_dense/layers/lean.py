@@ -28,7 +28,8 @@ class Settings(NamedTuple):
 def run(x: Tensor, scale: Tensor | None, settings: Settings, weights: Weights) -> Tensor:
     """x + scale * gamma * pwconv2(grn(gelu(pwconv1(norm(dwconv(x)))))) for x (N, H, W, C), contiguous.
 
-    Keeps x and y or n, (N, H, W, C), and, unless ``low``, h (N, H, W, 4C) in the branch's dtype.
+    Keeps x and what a form of ``lean_norm`` does, y or n (N, H, W, C) and rstd, and, unless ``low``, h (N, H, W, 4C),
+    in the branch's dtype.
 
     Args:
         scale: drop path's factor of each sample, (N,), or None.

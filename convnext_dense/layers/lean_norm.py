@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from convnext_dense.ops import functional
+from convnext_dense.ops import dispatch, functional
 
 
 class Weights(NamedTuple):
@@ -38,8 +38,6 @@ class OnMap:
     def __init__(self, w: Weights, eps: float, dtype: torch.dtype):
         self.w, self.eps = w, eps
         self.weight1, self.bias1 = w.pwconv1_weight.to(dtype), w.pwconv1_bias.to(dtype)
-        wide = torch.promote_types(dtype, torch.float32)  # torch normalizes narrow maps by wide weights alone
-        self._affine = w.norm_weight.to(wide), w.norm_bias.to(wide)
 
     def convolve(self, x: Tensor) -> tuple[Tensor, ...]:
         """What is kept, maps (N, H, W, C): y."""
@@ -47,12 +45,11 @@ class OnMap:
 
     def normalize(self, y: Tensor) -> tuple[Tensor, ...]:
         """pwconv1's input, and what more :meth:`backward` takes, from a piece of what is kept."""
-        return torch.native_layer_norm(y, y.shape[-1:], *self._affine, self.eps)
+        return functional.layer_norm(y, self.w.norm_weight, self.w.norm_bias, self.eps)
 
     def backward(self, grad: Tensor, y: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, ...]:
         """The gradient by y from that by pwconv1's input, and sums for :meth:`grads`."""
-        return torch.ops.aten.native_layer_norm_backward(
-            grad, y, y.shape[-1:], mean, rstd, *self._affine, [True] * 3)
+        return functional.layer_norm_backward(grad, y, mean, rstd, self.w.norm_weight)
 
     def grads(self, dweight1: Tensor, dbias1: Tensor, dweight: Tensor, dbias: Tensor) -> dict[str, Tensor]:
         """Gradients by the weights of LayerNorm and pwconv1, from all sums."""
@@ -94,5 +91,5 @@ class Folded:
 
 
 def form(x: Tensor) -> type[OnMap | Folded]:
-    """The form for a map ``x``."""
-    return OnMap if x.device.type == 'cpu' else Folded
+    """The form for a map ``x``; Triton's interpreter stands for a GPU."""
+    return OnMap if x.device.type == 'cpu' and not dispatch.interpreted() else Folded

@@ -128,7 +128,7 @@ def depthwise_normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e
         n (N, H, W, C) in ``x``'s dtype; rstd (N, H, W) in at least fp32: all that :func:`normalize_backward` asks for.
     """
     y, dtype = depthwise_conv(x, weight, bias), _wide_dtype(x)
-    n, _, rstd = torch.native_layer_norm(y, y.shape[-1:], _ones(y), None, eps)
+    n, _, rstd = torch.native_layer_norm(y, y.shape[-1:], make_ones(y), None, eps)
     return n, rstd.squeeze(-1).to(dtype)
 
 
@@ -149,12 +149,12 @@ def normalize_backward(grad: Tensor, n: Tensor, rstd: Tensor) -> Tensor:
     rstd = rstd.unsqueeze(-1)
     # torch's own takes the input (n, if the mean is 0 and rstd 1) and one rstd for both of its places.
     dy, _, _ = torch.ops.aten.native_layer_norm_backward(
-        grad.to(n.dtype), n, n.shape[-1:], torch.zeros_like(rstd), torch.ones_like(rstd), _ones(n), None,
+        grad.to(n.dtype), n, n.shape[-1:], torch.zeros_like(rstd), torch.ones_like(rstd), make_ones(n), None,
         [True, False, False])
     return dy.mul_(rstd)
 
 
-def _ones(x: Tensor) -> Tensor | None:
+def make_ones(x: Tensor) -> Tensor | None:
     """A weight for LayerNorm: on a CPU statistics have its dtype, and without one the loop is twice as slow."""
     return x.new_ones(x.shape[-1], dtype=_wide_dtype(x)) if x.device.type == 'cpu' else None
 

@@ -2,6 +2,7 @@
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -145,7 +146,8 @@ def fake_workers(monkeypatch):
     return FakeWorker
 
 
-def test_rounds_are_interleaved_and_go_on_without_those_that_fail(fake_workers):
+def test_rounds_are_interleaved_and_go_on_without_those_that_fail(fake_workers, monkeypatch):
+    monkeypatch.setattr(rounds, '_count_fitting', lambda *_: 4)
     names = ['timm', 'torchvision', 'ours', 'authors']
     results = rounds.measure([Candidate(name) for name in names], SMALL, rounds=3)
     assert [r.error for r in results] == ['out of memory', 'does not build', None, None]
@@ -161,12 +163,21 @@ def test_rounds_end_when_the_time_is_over_but_not_before_the_first(fake_workers)
 
 
 def test_groups_where_memory_is_small(fake_workers, monkeypatch):
-    monkeypatch.setattr(rounds, '_count_fitting', lambda: 2)
+    monkeypatch.setattr(rounds, '_count_fitting', lambda *_: 2)
     said = []
     results = rounds.measure([Candidate(name) for name in ('ours', 'authors', 'ours low')], SMALL, 2, log=said.append)
     assert [r.seconds for r in results] == [[1., 2.]] * 3 and 'memory for 2 networks at once' in said[0]
     order = [name for name, question in fake_workers.asked]
     assert set(order[:order.index('ours low')]) == {'ours', 'authors'} and set(order[-5:]) == {'ours low'}
+
+
+def test_as_many_wait_as_fit_into_memory(fake_workers, monkeypatch):
+    free = int(next(line for line in Path('/proc/meminfo').read_text().splitlines() if 'MemAvailable' in line).split()[1])
+    for part, expected in ((1, (2, 2)), (20, (8, 18)), (10 ** 6, (20, 10 ** 6))):
+        monkeypatch.setattr(FakeWorker, 'ask', lambda self, question: (free * 1024 // part, free * 1024 // part))
+        least, most = expected
+        assert least <= rounds._count_fitting(Candidate('ours'), SMALL) <= most
+    assert rounds._count_fitting(Candidate('torchvision'), SMALL) == 2  # it does not build
 
 
 def test_workers_measure_and_report_failures():
@@ -236,6 +247,7 @@ def test_curves_follow_the_axis_and_leave_out_who_failed(tmp_path, monkeypatch):
     assert ours.slope(lambda r: r.median) == pytest.approx(2.)
     assert ours.slope(lambda r: r.peak_bytes) == pytest.approx(1.)
     assert timm.slope(lambda r: r.median) is None
+    assert scaling.Curve(Candidate('ours'), 'size', '', 2 * ours.points[:1]).slope(lambda r: r.median) is None  # one x, twice
     paths = outputs.write_curves([ours, timm], tmp_path)
     text = paths[0].read_text()
     assert '- ours, channels_last: slope of time 2.00, of peak memory 1.00' in text

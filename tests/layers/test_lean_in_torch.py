@@ -1,5 +1,6 @@
 """The lean block among torch's other parts: autograd, transforms, compilers, checkpoints, replicas, hooks, copies."""
 import copy
+import json
 import pickle
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
 from convnext_dense.layers import ConvNeXt, ConvNeXtBlock
+from convnext_dense.ops import functional, products
 
 V1 = dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32))
 V2 = V1 | dict(use_grn=True)
 both_versions = pytest.mark.parametrize('use_grn', [False, True], ids=['v1', 'v2'])
+uses_form = pytest.mark.usefixtures('form')
 both_modes = pytest.mark.parametrize('memory', ['default', 'low'])
 
 
@@ -57,6 +60,7 @@ def in_plain(block):
     return plain
 
 
+@uses_form
 @both_versions
 @both_modes
 def test_backward_twice_gives_the_same(use_grn, memory, x):
@@ -81,6 +85,7 @@ def test_second_and_batched_derivatives_are_refused_and_plain_has_them(use_grn, 
     assert torch.autograd.gradgradcheck(block, x, fast_mode=True)
 
 
+@uses_form
 @both_modes
 @pytest.mark.parametrize('trainable', [[], ['pwconv2'], ['norm'], ['dwconv', 'gamma'], ['gamma']], ids=str)
 def test_only_some_parameters_learn(memory, trainable, x):
@@ -90,6 +95,19 @@ def test_only_some_parameters_learn(memory, trainable, x):
     x.requires_grad_(not trainable)
     assert_close(gradients(block, x), gradients(in_plain(block), x))
     assert all((p.grad is None) for p in block.parameters())
+
+
+@uses_form
+@both_versions
+@both_modes
+def test_frozen_weights_cost_no_products(use_grn, memory, x, monkeypatch):
+    """As where an adapter before the block learns alone."""
+    block = make_block(use_grn, memory).requires_grad_(False)
+    x.requires_grad_()
+    expected = gradients(in_plain(block), x)
+    for module, name in ((products, 'weight_grad'), (functional, 'depthwise_weight_grad')):
+        monkeypatch.setattr(module, name, None)
+    assert_close(gradients(block, x), expected)
 
 
 @both_modes
@@ -145,10 +163,11 @@ def test_transforms_of_a_network():
     assert_close(torch.autograd.grad(compiled(parameters), list(parameters.values())), expected)
 
 
+@both_versions
 @both_modes
 @pytest.mark.filterwarnings('ignore:`torch.jit.trace:DeprecationWarning', 'ignore:`torch.jit:DeprecationWarning')
-def test_traced_and_exported_equal(memory, x):
-    block = make_block(memory=memory).eval()
+def test_traced_and_exported_equal(use_grn, memory, x):
+    block = make_block(use_grn, memory).eval()
     wider = torch.randn(3, 8, 12, 7)
     sizes = {0: torch.export.Dim('n'), 2: torch.export.Dim('h'), 3: torch.export.Dim('w')}
     for run in (torch.jit.trace(block, x), torch.export.export(block, (x,), dynamic_shapes=(sizes,)).module()):
@@ -156,9 +175,10 @@ def test_traced_and_exported_equal(memory, x):
 
 
 @both_versions
+@both_modes
 @pytest.mark.parametrize('autocast', [False, True], ids=['float32', 'autocast'])
-def test_compiled_in_one_graph(use_grn, autocast, x):
-    block = make_block(use_grn, 'default')
+def test_compiled_in_one_graph(use_grn, memory, autocast, x):
+    block = make_block(use_grn, memory)
     with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
         expected = gradients(block, x.requires_grad_())
         compiled = torch.compile(block, fullgraph=True, backend='aot_eager')
@@ -169,10 +189,12 @@ def test_compiled_in_one_graph(use_grn, autocast, x):
 @both_versions
 @pytest.mark.parametrize('memory', ['default', 'low', 'plain'])
 @pytest.mark.parametrize('drop_path', [0., .5])
-def test_checkpointing_recomputes_the_same(use_grn, memory, drop_path, x):
+@pytest.mark.parametrize('dtype', [None, torch.bfloat16, torch.float16], ids=['float32', 'bfloat16', 'float16'])
+def test_checkpointing_recomputes_the_same(use_grn, memory, drop_path, dtype, x):
     block = make_block(use_grn, memory, drop_path=drop_path)
-    expected = gradients(block, x.requires_grad_())
-    actual = gradients(_Checkpointed(block), x)
+    with torch.autocast('cpu', dtype, enabled=dtype is not None):
+        expected = gradients(block, x.requires_grad_())
+        actual = gradients(_Checkpointed(block), x)
     assert all(map(torch.equal, actual, expected))
 
 
@@ -186,18 +208,25 @@ class _Checkpointed(nn.Module):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('memory', ['default', 'low', 'plain'])
-def test_two_replicas_are_one_model_of_both_batches(memory, tmp_path):
+@pytest.mark.parametrize('settings', [
+    dict(memory='default'), dict(memory='low'), dict(memory='plain'), dict(memory='default', form='Folded'),
+    dict(memory='default', use_grn=True, with_cp=True), dict(memory='low', use_grn=True, frozen_stages=1, form='Folded'),
+    dict(memory='default', dtype='bfloat16')], ids=lambda settings: ' '.join(map(str, settings.values())))
+def test_two_replicas_are_one_model_of_both_batches(settings, tmp_path):
     """Two steps; a warning, of the strides of gradients for instance, ends a replica."""
     code = textwrap.dedent('''
-        import sys, warnings
+        import json, sys, warnings
         import torch
         warnings.simplefilter('error')
-        from convnext_dense.layers import ConvNeXt
-        folder, rank, memory = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+        from convnext_dense.layers import ConvNeXt, lean_norm
+        folder, rank, settings = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+        form = getattr(lean_norm, settings.pop('form', 'OnMap'))
+        lean_norm.form = lambda x: form
+        dtype = getattr(torch, settings.pop('dtype', 'float32'))
+        arch = dict(depths=(1, 1), dims=(8, 16), use_grn=settings.pop('use_grn', False))
         torch.set_num_threads(1)
         torch.manual_seed(0)
-        model = ConvNeXt(dict(depths=(1, 1), dims=(8, 16)), layer_scale_init_value=1., memory=memory)
+        model = ConvNeXt(arch, layer_scale_init_value=0 if arch['use_grn'] else 1., **settings)
         images = torch.randn(2, 2, 3, 32, 32)
         if rank < 2:
             torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
@@ -205,19 +234,26 @@ def test_two_replicas_are_one_model_of_both_batches(memory, tmp_path):
         optimizer = torch.optim.SGD(model.parameters(), .1)
         for image in images:
             optimizer.zero_grad()
-            sum(o.square().mean() for o in model(image)).backward()
+            with torch.autocast('cpu', dtype, enabled=dtype != torch.float32):
+                outputs = model(image)
+            sum(o.float().square().mean() for o in outputs).backward()
             optimizer.step()
         torch.save(torch.nn.utils.parameters_to_vector(model.parameters()).detach(), f'{folder}/{rank}.pt')
         ''')
-    processes = [subprocess.Popen([sys.executable, '-c', code, str(tmp_path), str(rank), memory]) for rank in range(3)]
+    processes = [subprocess.Popen([sys.executable, '-c', code, str(tmp_path), str(rank), json.dumps(settings)])
+                 for rank in range(3)]
     assert [process.wait(120) for process in processes] == [0, 0, 0]
     first, second, whole = (torch.load(tmp_path / f'{rank}.pt') for rank in range(3))
     assert torch.equal(first, second)
-    torch.testing.assert_close(first, whole, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(first, whole, rtol=1e-5, atol=1e-3 if 'dtype' in settings else 1e-6)
 
 
+@uses_form
 @both_modes
-def test_gradients_have_the_strides_of_their_parameters(memory, x):
+@pytest.mark.parametrize('way', ['convolution', 'swapped', 'matmul'])
+def test_gradients_have_the_strides_of_their_parameters(memory, way, x, monkeypatch):
+    weight_grad = products._WEIGHT_GRAD[way]
+    monkeypatch.setattr(products, 'weight_grad', lambda grad, x: weight_grad(grad.flatten(0, -2), x.flatten(0, -2)))
     block = make_block(memory=memory)
     block(x).sum().backward()
     assert all(p.grad.stride() == p.stride() for p in block.parameters())
@@ -309,6 +345,7 @@ def test_float64_stays_so_under_autocast(x):
         assert torch.equal(block(x.double()), in_plain(block)(x.double()))
 
 
+@uses_form
 @both_versions
 @both_modes
 def test_any_strides(use_grn, memory):
@@ -320,6 +357,7 @@ def test_any_strides(use_grn, memory):
         assert_close(gradients(block, x.detach().requires_grad_()), expected)
 
 
+@uses_form
 @both_versions
 @pytest.mark.parametrize('memory', ['default', 'low', 'plain'])
 def test_no_images(use_grn, memory):
@@ -330,6 +368,7 @@ def test_no_images(use_grn, memory):
     assert all(not p.grad.any() for p in model.parameters())
 
 
+@uses_form
 @both_versions
 @both_modes
 def test_smallest_image(use_grn, memory):

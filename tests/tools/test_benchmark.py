@@ -33,6 +33,11 @@ def run_here(monkeypatch, tmp_path):
     (['--networks', 'timmm'], "error: no network 'timmm'; choose from all, peers, timm,"),
     (['--arch', 'huge'], "error: unknown arch 'huge'"),
     (['--rounds', '0'], 'error: at least one round is needed; got 0'),
+    (['--networks', 'ours inference'], "error: 'ours inference' has no backward pass: --mode forward, or add another"),
+    (['--threads', '0'], 'error: at least one thread is needed; got 0'),
+    (['--values', '64'], 'error: --values are of an axis: add --scaling with one of size, batch, width, depth'),
+    (['--scaling', 'size', '--values', '64', '31'], "error: values of 'size' are 32 or more; got 31"),
+    (['--scaling', 'depth', '--values', 'inf'], "error: values of 'depth' are 0.05 or more; got inf"),
 ])
 def test_wrong_arguments_are_refused(args, message, run_here, tmp_path):
     with pytest.raises(SystemExit) as error:
@@ -41,7 +46,7 @@ def test_wrong_arguments_are_refused(args, message, run_here, tmp_path):
 
 
 def test_a_comparison_is_printed_and_written(run_here, tmp_path, capsys):
-    run_here('tools/benchmark.py', *TOY, '--mode', 'train', '--networks', 'timm', '--dtype', 'bf16')
+    run_here('tools/benchmark.py', *TOY, '--device', 'cpu', '--mode', 'train', '--networks', 'timm', '--dtype', 'bf16')
     out = capsys.readouterr().out
     for words in ('train, atto, 1x3x64x64, bf16', 'x fastest peer', '| timm, channels_last'):
         assert words in out
@@ -54,8 +59,8 @@ def test_a_comparison_is_printed_and_written(run_here, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_scaling_in_a_process_of_its_own(tmp_path):
-    run = subprocess.run([sys.executable, ROOT / 'tools' / 'benchmark.py', *TOY, '--scaling', 'size', '--values', '64',
-                          '128', '--networks', 'ours', 'timm', '--mode', 'forward', '--out', 'curves'],
+    run = subprocess.run([sys.executable, ROOT / 'tools' / 'benchmark.py', *TOY, '--device', 'cpu', '--scaling', 'size',
+                          '--values', '64', '128', '--networks', 'ours', 'timm', '--mode', 'forward', '--out', 'curves'],
                          cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert '- timm, channels_last: slope of time' in run.stdout
@@ -79,8 +84,8 @@ def test_cpu_script_says_which_goals_are_met(run_here, tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.skipif(not peers.ASIDE.is_dir(), reason='mmpretrain is not set up: make test does')
 def test_every_network_runs_and_compiles(run_here, tmp_path):
-    run_here('tools/benchmark.py', *TOY, '--mode', 'forward', '--compile', 'default', '--memory-format',
-             'channels_first')
+    run_here('tools/benchmark.py', *TOY, '--device', 'cpu', '--mode', 'forward', '--compile', 'default',
+             '--memory-format', 'channels_first')
     record = json.loads((tmp_path / 'work_dirs' / 'benchmark' / 'forward.json').read_text())
     assert {one['label']: one['error'] for one in record['results'] if one['error']} == {}
     assert len(record['results']) == 2 * len(peers.NETWORKS) - 1  # 'ours inference' is not compiled

@@ -75,7 +75,8 @@ def parse_shape(text: str) -> tuple[int, int, int, int]:
     return shape
 
 
-def check(arch: str | dict, device: str = 'cpu', rounds: int = 1, drop_path_rate: float = 0.) -> None:
+def check(arch: str | dict, device: str = 'cpu', rounds: int = 1, drop_path_rate: float = 0.,
+          threads: int | None = None) -> None:
     """Raise ConfigError where the arch is not known, the device is not there, or a number is out of range."""
     import torch
     try:
@@ -86,8 +87,16 @@ def check(arch: str | dict, device: str = 'cpu', rounds: int = 1, drop_path_rate
         raise ConfigError('there is no CUDA GPU here, or this torch cannot use it; --device cpu measures the CPU')
     if rounds < 1:
         raise ConfigError(f'at least one round is needed; got {rounds}')
+    if threads is not None and threads < 1:
+        raise ConfigError(f'at least one thread is needed; got {threads}')
     if not 0 <= drop_path_rate < 1:
         raise ConfigError(f'drop path is a probability in [0, 1); got {drop_path_rate}')
+
+
+def check_modes(names: Iterable[str], modes: Iterable[str]) -> None:
+    """Raise ConfigError where training is asked for, and no network has a backward pass."""
+    if 'train' in modes and FORWARD_ONLY.issuperset(names):
+        raise ConfigError(f'{", ".join(map(repr, names))} has no backward pass: --mode forward, or add another network')
 
 
 def choose(names: Iterable[str]) -> list[str]:

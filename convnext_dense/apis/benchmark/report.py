@@ -14,6 +14,7 @@ from pathlib import Path
 
 from convnext_dense.apis.benchmark.peers import ASIDE
 from convnext_dense.apis.benchmark.rounds import Result
+from convnext_dense.checkpoints.errors import first_line
 
 COLUMNS = ('candidate', 'median ms', 'min ms', 'x fastest peer', 'x timm', 'saved MiB', 'peak MiB')
 PACKAGES = ('convnext-dense', 'torch', 'torchvision', 'timm', 'transformers', 'mmpretrain', 'triton', 'numpy')
@@ -90,10 +91,20 @@ def log(text: str) -> None:
     print(f'{datetime.now():%H:%M:%S} {text}', file=sys.stderr, flush=True)
 
 
-def describe_system(results: Sequence[Result] = ()) -> dict:
+def describe_error(error: Exception) -> str:
+    """Its kind and what it says first."""
+    return f'{type(error).__name__}: {first_line(error)}'[:300]
+
+
+def describe_system(results: Sequence[Result] = (), device: str = 'cpu') -> dict:
+    """The machine: ``device`` is asked for its name where ``results`` do not tell it."""
+    name = next((r.device for r in results if r.device), None)
+    if device == 'cuda' and name is None:
+        import torch
+        name = torch.cuda.get_device_name()
     found = {package: list(distributions(name=package, path=[*sys.path, str(ASIDE)])) for package in PACKAGES}
     versions = {package: copies[0].version if copies else None for package, copies in found.items()}
-    return dict(cpu=name_cpu(), device=next((r.device for r in results if r.device), None),
+    return dict(cpu=name_cpu(), device=name,
                 threads=next((r.threads for r in results if r.threads), None), system=platform.system(),
                 python=platform.python_version(), versions=versions)
 

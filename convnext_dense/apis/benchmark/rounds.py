@@ -21,8 +21,7 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 # Greatest values that glibc takes: it ignores a pad beyond half of its address range without a word.
 _MALLOC = {'default': {}, 'exact': dict(MALLOC_MMAP_THRESHOLD_='65536'),
            'keep': dict(MALLOC_MMAP_MAX_='0', MALLOC_TRIM_THRESHOLD_='17179869184', MALLOC_TOP_PAD_='268435456')}
-# Of a worker with tiny: 0.27 GB are torch's import, up to 0.15 GB what was compiled; and of a large step.
-_WAITING_BYTES, _RUNNING_BYTES = 6 * 10 ** 8, 3 * 10 ** 9
+_COMPILED_BYTES = 2 * 10 ** 8  # what a worker keeps beyond an eager one's, at most
 
 
 class WorkerError(RuntimeError):
@@ -103,7 +102,7 @@ def measure(candidates: Sequence[Candidate], setup: Setup, rounds: int = 5, seco
     groups, which the log tells: then only those of a group are interleaved.
     """
     results = [Result(candidate, setup) for candidate in candidates]
-    at_once = _count_fitting()
+    at_once = _count_fitting(candidates[0], setup) if len(results) > 2 else 2
     if len(results) > at_once:
         log(f'memory for {at_once} networks at once: measuring in groups of so many, one after the other')
     for first in range(0, len(results), at_once):
@@ -132,14 +131,24 @@ def _measure_group(results: Sequence[Result], rounds: int, seconds: float, log: 
             worker.close()
 
 
-def _count_fitting() -> int:
-    """How many workers may wait at once: on Linux, as many as fit into free memory beside one that runs."""
+def _count_fitting(candidate: Candidate, setup: Setup) -> int:
+    """How many workers may wait at once beside one that runs, if none takes a fifth more than this one; 2 where it
+    cannot be run, and 64 where the system does not tell."""
+    worker = Worker(candidate, setup)
     try:
-        lines = Path('/proc/meminfo').read_text().splitlines()
+        worker.build()
+        memory, lines = worker.ask('read_memory'), Path('/proc/meminfo').read_text().splitlines()
+    except WorkerError:
+        return 2
     except OSError:
         return 64
-    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith('MemAvailable:'))
-    return max((free - _RUNNING_BYTES) // _WAITING_BYTES, 2)
+    finally:
+        worker.close()
+    free = next((int(line.split()[1]) * 1024 for line in lines if line.startswith('MemAvailable:')), None)
+    if free is None or memory is None:
+        return 64
+    waiting, running = memory
+    return max(int((free - 1.2 * running) / (1.2 * waiting + _COMPILED_BYTES)), 2)
 
 
 def _start_all(workers: dict[int, Worker], results: Sequence[Result], log: Callable[[str], None]) -> None:

@@ -9,12 +9,14 @@ from typing import NamedTuple
 from convnext_dense.apis.benchmark.plan import Candidate, Setup
 from convnext_dense.apis.benchmark.report import MIB, format_table
 from convnext_dense.apis.benchmark.rounds import Result, measure
+from convnext_dense.apis.config import ConfigError
 from convnext_dense.variants import get_variant
 
 
 class Axis(NamedTuple):
     """``make(setup, value)`` gives the setup of a value and the number that it is drawn against."""
     label: str
+    least: float
     values: tuple[float, ...]
     make: Callable[[Setup, float], tuple[Setup, float]]
 
@@ -27,13 +29,13 @@ class Curve:
     points: list[tuple[float, Result]] = field(default_factory=list)
 
     def slope(self, read: Callable[[Result], float | None]) -> float | None:
-        """Least-squares slope of log(what ``read`` gives) against log(x): 1 is linear. None for less than two."""
+        """Least-squares slope of log(what ``read`` gives) against log(x): 1 is linear. None for less than two x."""
         points = [(math.log(x), math.log(read(result))) for x, result in self.points if read(result)]
         if len(points) < 2:
             return None
         mean_x, mean_y = (sum(values) / len(points) for values in zip(*points))
         spread = sum((x - mean_x) ** 2 for x, _ in points)
-        return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
+        return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else None
 
 
 def _resize(setup: Setup, side: float) -> tuple[Setup, float]:
@@ -58,11 +60,20 @@ def _deepen(setup: Setup, factor: float) -> tuple[Setup, float]:
 
 
 AXES = {
-    'size': Axis('pixels of the image', (256, 512, 1024, 2048), _resize),
-    'batch': Axis('images in the batch', (1, 2, 4, 8, 16, 32, 64), _repeat),
-    'width': Axis('channels of the first stage', (.5, 1, 1.5, 2, 3), _widen),
-    'depth': Axis('blocks', (1 / 3, 1, 2, 3), _deepen),
+    'size': Axis('pixels of the image', 32, (256, 512, 1024, 2048), _resize),
+    'batch': Axis('images in the batch', 1, (1, 2, 4, 8, 16, 32, 64), _repeat),
+    'width': Axis('channels of the first stage', .05, (.5, 1, 1.5, 2, 3), _widen),
+    'depth': Axis('blocks', .05, (1 / 3, 1, 2, 3), _deepen),
 }
+
+
+def check(axis: str | None, values: Sequence[float]) -> None:
+    """Raise ConfigError where a value lies outside of its axis, or belongs to none."""
+    if values and axis is None:
+        raise ConfigError(f'--values are of an axis: add --scaling with one of {", ".join(AXES)}')
+    for value in values:
+        if not AXES[axis].least <= value < float('inf'):
+            raise ConfigError(f'values of {axis!r} are {AXES[axis].least:g} or more; got {value:g}')
 
 
 def scale(candidates: Sequence[Candidate], setup: Setup, axis: str, values: Sequence[float] = (), rounds: int = 3,

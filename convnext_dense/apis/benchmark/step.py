@@ -98,6 +98,13 @@ class Step:
         self.run()
         return max(_read_status('VmHWM') - base, 0)
 
+    def read_memory(self) -> tuple[int, int] | None:
+        """Bytes of this process, resident now and at most so far; None where the system does not tell."""
+        try:
+            return _read_status('RssAnon'), _read_status('VmHWM')
+        except OSError:
+            return None
+
     def _forward(self) -> list[Tensor]:
         dtype = _DTYPES.get(self.setup.dtype)
         with torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext():

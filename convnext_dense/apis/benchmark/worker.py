@@ -14,6 +14,7 @@ import time
 import torch
 
 from convnext_dense.apis.benchmark.plan import Candidate, Setup
+from convnext_dense.apis.benchmark.report import describe_error
 from convnext_dense.apis.benchmark.step import Step
 
 
@@ -24,8 +25,7 @@ def main() -> int:
         for answer in _serve(map(json.loads, sys.stdin)):
             print(json.dumps(answer), file=answers, flush=True)
     except Exception as error:  # whatever a peer raises: the others go on
-        text = str(error).strip().splitlines()
-        print(json.dumps(dict(error=f'{type(error).__name__}: {text[0] if text else ""}')), file=answers, flush=True)
+        print(json.dumps(dict(error=describe_error(error))), file=answers, flush=True)
         return 1
     return 0
 
