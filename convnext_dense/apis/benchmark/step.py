@@ -96,7 +96,9 @@ class Step:
         except OSError:  # not Linux, or not allowed
             return None
         self.run()
-        return max(_read_status('VmHWM') - base, 0)
+        peak = _read_status('VmHWM')
+        self._give_back()
+        return max(peak - base, 0)
 
     def read_memory(self) -> tuple[int, int] | None:
         """Bytes of this process, resident now and at most so far; None where the system does not tell."""
