@@ -54,7 +54,7 @@ def test_a_comparison_is_printed_and_written(run_here, tmp_path, capsys):
     assert sorted(path.name for path in folder.iterdir()) == ['train.json', 'train.md', 'train.png']
     record = json.loads((folder / 'train.json').read_text())
     result, = record['results']
-    assert result['error'] is None and len(result['seconds']) == 1 and result['saved_bytes'] > 0
+    assert result['error'] is None and len(result['seconds']) == 2 and result['saved_bytes'] > 0
 
 
 @pytest.mark.slow
