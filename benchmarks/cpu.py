@@ -80,6 +80,7 @@ def main() -> int:
         plan.check_modes([name for name in names if name in peers.OURS], args.mode)
         if {'timm conv_mlp', *peers.OURS} >= set(names) or not set(names) & set(peers.OURS):
             raise plan.ConfigError("a comparison needs a library's default and one of ours: --networks timm ours")
+        outputs.make_folder(args.out)
     except plan.ConfigError as error:
         sys.exit(f'error: {error}')
     for mode in args.mode:

@@ -52,9 +52,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--peers', nargs='+', choices=PEERS, default=PEERS)
     parser.add_argument('--tune', action='store_true', help='also sweep the tiles of the depthwise kernel')
     parser.add_argument('--toy', action='store_true', help='small sizes on the CPU: shows that it runs, and no figure')
-    parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs' / 'gpu.json', help='the JSON')
+    parser.add_argument('--out', type=Path, help='the JSON (default: work_dirs/gpu.json, gpu_toy.json with --toy)')
     parser.add_argument('--part-of', nargs=3, metavar=('PARTS', 'ARCH', 'ENDS'), help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    args.out = args.out or ROOT / 'work_dirs' / ('gpu_toy.json' if args.toy else 'gpu.json')
+    if args.minutes <= 0 or args.out.is_dir():
+        parser.error(f'--minutes must be more than 0, and --out a file; got {args.minutes:g} and {args.out}')
+    return args
 
 
 def plan(args: argparse.Namespace) -> list[tuple[list[str], str, float]]:

@@ -33,6 +33,7 @@ from mmengine.registry import OPTIM_WRAPPERS  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
 from convnext_dense import apis  # noqa: E402
+from convnext_dense.apis.benchmark.plan import default_device  # noqa: E402
 from convnext_dense.apis.benchmark.report import describe_system, format_table, log, write_json  # noqa: E402
 from training_modes_table import COLUMNS, LIMIT, draw, judge, make_row  # noqa: E402
 
@@ -165,7 +166,7 @@ def main() -> int:
     good = judge(results)
     print(format_table(COLUMNS, [make_row(result) for result in results.values()]))
     write_json(dict(command=' '.join(['python', 'benchmarks/training_modes.py', *sys.argv[1:]]), limit=LIMIT,
-                    system=describe_system(device='cuda' if torch.cuda.is_available() else 'cpu'), runs=results),
+                    system=describe_system(device=default_device()), runs=results),
                args.out / 'training_modes.json')
     draw(results, args.out / 'training_modes.png')
     print(f'written: {args.out}/training_modes.json and .png')

@@ -1,4 +1,5 @@
 """``benchmarks/gpu.py`` without a GPU: what it plans and concludes, what it keeps when it breaks, and a toy run."""
+import importlib
 import json
 import subprocess
 import sys
@@ -137,6 +138,13 @@ def test_refuses_without_a_gpu(tmp_path, before):
     done = subprocess.run([sys.executable, BENCHMARKS / 'gpu.py', '--out', file], capture_output=True, text=True)
     assert done.returncode == 1 and (file.read_text() if file.exists() else None) == before
     assert 'no CUDA GPU is found' in done.stderr and '--toy' in done.stderr
+
+
+@pytest.mark.parametrize('arguments', [['--minutes', '0'], ['--out', '.']])
+def test_wrong_arguments_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit):
+        importlib.import_module('gpu').main(arguments)
+    assert '--minutes must be more than 0, and --out a file' in capsys.readouterr().err
 
 
 @pytest.mark.slow

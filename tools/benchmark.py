@@ -13,7 +13,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a checkout that is not installed
 
 import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
-import torch  # noqa: E402
 from convnext_dense.apis import ConfigError  # noqa: E402
 from convnext_dense.apis.benchmark import outputs, plan, report, rounds, scaling  # noqa: E402
 
@@ -49,11 +48,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = parse_args()
     try:
-        names, device = plan.choose(args.networks), args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        names, device = plan.choose(args.networks), args.device or plan.default_device()
         plan.check_modes(names, args.mode)
         plan.check(args.arch, device, args.rounds, args.drop_path, args.threads)
         scaling.check(args.scaling, args.values)
         shape = plan.parse_shape(args.shape)
+        outputs.make_folder(args.out)
     except ConfigError as error:
         sys.exit(f'error: {error}')
     # The first run of a turn takes memory from the system that a training loop has all along.

@@ -30,19 +30,27 @@ def run_here(monkeypatch, tmp_path):
 @pytest.mark.parametrize('args, message', [
     (['--shape', '512'], "error: a shape is batch x 3 x height x width, such as 1x3x512x512, with sides of 32 or more; "
                          "got '512'"),
-    (['--networks', 'timmm'], "error: no network 'timmm'; choose from all, peers, timm,"),
+    (['--networks', 'timmm'], "error: no network 'timmm'; choose from all, peers, 'timm',"),
     (['--arch', 'huge'], "error: unknown arch 'huge'"),
     (['--rounds', '0'], 'error: at least one round is needed; got 0'),
     (['--networks', 'ours inference'], "error: 'ours inference' has no backward pass: --mode forward, or add another"),
     (['--threads', '0'], 'error: at least one thread is needed; got 0'),
     (['--values', '64'], 'error: --values are of an axis: add --scaling with one of size, batch, width, depth'),
     (['--scaling', 'size', '--values', '64', '31'], "error: values of 'size' are 32 or more; got 31"),
+    (['--scaling', 'batch', '--values', '1.5'], "error: values of 'batch' are whole numbers; got 1.5"),
     (['--scaling', 'depth', '--values', 'inf'], "error: values of 'depth' are 0.05 or more; got inf"),
 ])
 def test_wrong_arguments_are_refused(args, message, run_here, tmp_path):
     with pytest.raises(SystemExit) as error:
         run_here('tools/benchmark.py', *args)
     assert str(error.value).startswith(message) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('path', ['tools/benchmark.py', 'benchmarks/cpu.py'])
+def test_a_folder_that_cannot_be_made_is_refused_at_once(path, run_here, tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(SystemExit, match='error: --out must be a folder, or a place for one; .*file: File exists'):
+        run_here(path, '--networks', 'ours', 'timm', '--out', tmp_path / 'file')
 
 
 def test_a_comparison_is_printed_and_written(run_here, tmp_path, capsys):

@@ -8,6 +8,7 @@ from convnext_dense.apis.benchmark.plots import draw_bars, draw_curves
 from convnext_dense.apis.benchmark.report import format_markdown, make_record, write_json
 from convnext_dense.apis.benchmark.rounds import Result
 from convnext_dense.apis.benchmark.scaling import Curve, format_curves
+from convnext_dense.apis.config import ConfigError
 
 
 def write_comparison(results: Sequence[Result], folder: Path) -> list[Path]:
@@ -29,6 +30,18 @@ def write_curves(curves: Sequence[Curve], folder: Path) -> list[Path]:
     write_json(make_record(results), paths[1])
     draw_curves(curves, paths[2])
     return paths
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` before minutes are spent on what is written there.
+
+    Raises:
+        ConfigError: it cannot be made, with the system's reason.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f'--out must be a folder, or a place for one; {folder}: {error.strerror}') from None
 
 
 def _make_stem(folder: Path, name: str) -> Path:

@@ -75,6 +75,12 @@ def parse_shape(text: str) -> tuple[int, int, int, int]:
     return shape
 
 
+def default_device() -> str:
+    """'cuda' where torch finds a GPU, or 'cpu'."""
+    import torch
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
 def check(arch: str | dict, device: str = 'cpu', rounds: int = 1, drop_path_rate: float = 0.,
           threads: int | None = None) -> None:
     """Raise ConfigError where the arch is not known, the device is not there, or a number is out of range."""
@@ -111,7 +117,7 @@ def choose(names: Iterable[str]) -> list[str]:
         if name in groups:
             chosen += [one for one in groups[name] if not reasons[one]]
         elif name not in NETWORKS:
-            raise ConfigError(f'no network {name!r}; choose from all, peers, {", ".join(NETWORKS)}')
+            raise ConfigError(f'no network {name!r}; choose from all, peers, {", ".join(map(repr, NETWORKS))}')
         elif reasons[name]:
             raise ConfigError(f'{name!r} cannot be measured: {reasons[name]}; install it or leave it out')
         else:

@@ -74,6 +74,8 @@ def check(axis: str | None, values: Sequence[float]) -> None:
     for value in values:
         if not AXES[axis].least <= value < float('inf'):
             raise ConfigError(f'values of {axis!r} are {AXES[axis].least:g} or more; got {value:g}')
+        if axis in ('size', 'batch') and value != int(value):
+            raise ConfigError(f'values of {axis!r} are whole numbers; got {value:g}')
 
 
 def scale(candidates: Sequence[Candidate], setup: Setup, axis: str, values: Sequence[float] = (), rounds: int = 3,
@@ -81,8 +83,8 @@ def scale(candidates: Sequence[Candidate], setup: Setup, axis: str, values: Sequ
     """A curve for each candidate over ``values``, or the axis' own: sides in pixels, images, or factors on the arch's
     widths or depths. A candidate that fails, most often out of memory, is not tried at the values that follow.
     ``rounds`` and ``seconds`` are for each value."""
-    curves = [Curve(candidate, axis, f'{setup.mode}, {setup.arch}, {setup.dtype}, {setup.device}: {axis}')
-              for candidate in candidates]
+    curves = [Curve(candidate, axis, f'{setup.mode}, {setup.arch}, {"x".join(map(str, setup.shape))}, {setup.dtype}, '
+                    f'{setup.device}, other {axis}s') for candidate in candidates]
     going = list(curves)
     for value in values or AXES[axis].values:
         here, x = AXES[axis].make(setup, value)
