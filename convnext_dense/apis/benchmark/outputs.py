@@ -45,5 +45,5 @@ def make_folder(folder: Path) -> None:
 
 
 def _make_stem(folder: Path, name: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return folder / name

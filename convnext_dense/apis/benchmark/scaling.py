@@ -84,7 +84,7 @@ def scale(candidates: Sequence[Candidate], setup: Setup, axis: str, values: Sequ
     widths or depths. A candidate that fails, most often out of memory, is not tried at the values that follow.
     ``rounds`` and ``seconds`` are for each value."""
     curves = [Curve(candidate, axis, f'{setup.mode}, {setup.arch}, {"x".join(map(str, setup.shape))}, {setup.dtype}, '
-                    f'{setup.device}, other {axis}s') for candidate in candidates]
+                    f'{setup.device}, along {axis}') for candidate in candidates]
     going = list(curves)
     for value in values or AXES[axis].values:
         here, x = AXES[axis].make(setup, value)
