@@ -35,6 +35,7 @@ from mmengine.runner import Runner  # noqa: E402
 from convnext_dense import apis  # noqa: E402
 from convnext_dense.apis.benchmark.plan import default_device  # noqa: E402
 from convnext_dense.apis.benchmark.report import describe_system, format_table, log, write_json  # noqa: E402
+from convnext_dense.layers import lean  # noqa: E402
 from training_modes_table import COLUMNS, LIMIT, draw, judge, make_row  # noqa: E402
 
 THREADS, NUDGED = ', other threads', ', weights nudged'
@@ -111,6 +112,7 @@ def make_config(args: argparse.Namespace, run: str) -> Config:
 
 def work(args: argparse.Namespace) -> None:
     """One run in this process."""
+    lean.SMALL = 0  # the forms are compared, on small maps too, where 'default' would run as 'plain'
     start = time.perf_counter()
     runner = Runner.from_cfg(make_config(args, args.work))
     eps = torch.finfo(torch.bfloat16 if args.work.startswith('bf16') else torch.float32).eps

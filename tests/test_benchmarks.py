@@ -100,8 +100,8 @@ train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False,
 def test_model_memory(tmp_path):
     config = CONFIGS / 'upernet_convnext_atto_sample.py'
     code, out, errors = run_script('model_memory.py', '--configs', config, '--size', '64', '--amp', 'bf16', '--modes',
-                                   'default', 'plain, with_cp', '--out', tmp_path)
+                                   'low', 'plain, with_cp', '--out', tmp_path)
     assert code == 0, errors
     results = json.loads((tmp_path / 'model_memory.json').read_text())['results']
-    assert [one['mode'] for one in results] == ['plain', 'default', 'plain, with_cp']
+    assert [one['mode'] for one in results] == ['plain', 'low', 'plain, with_cp']
     assert results[0]['saved'] > results[1]['saved'] > results[2]['saved'] and 'backbone peak MiB' in out

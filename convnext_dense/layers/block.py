@@ -37,8 +37,9 @@ class ConvNeXtBlock(nn.Module):
         dilation: of ``dwconv``, in pixels of the map: its 49 taps lie this far apart. The weights are the same.
         memory: what is kept for the backward pass. 'default': input, one map before the hidden layer and that layer,
             half of what autograd keeps; 'low': not the hidden layer, which is computed again; 'plain': whatever
-            autograd keeps. Outputs and gradients are the same. Dilated, compiled and exported blocks run as 'plain' whatever is asked
-            for, so do blocks of which a part was replaced: :meth:`why_plain` tells.
+            autograd keeps. Outputs and gradients are the same. Dilated, compiled and exported blocks run as 'plain'
+            whatever is asked for, so do blocks of which a part was replaced, and 'default' on a CPU's small maps, where
+            that is faster: :meth:`why_plain` tells.
         residual_dtype: of the result under autocast; None promotes as torch does, to fp32 where there is ``gamma``.
 
     Raises:
@@ -74,7 +75,7 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         autocast = _autocast_dtype(x)
-        if self.memory == 'plain' or torch.compiler.is_compiling() or self.why_plain(x):
+        if self.memory == 'plain' or torch.compiler.is_compiling() or self._is_small(x) or self.why_plain(x):
             y = self._plain(x)
             return y.to(self.residual_dtype) if autocast and self.residual_dtype else y
         dtype = autocast or x.dtype
@@ -92,6 +93,8 @@ class ConvNeXtBlock(nn.Module):
     def why_plain(self, x: Tensor) -> list[str]:
         """What keeps the lean form from input ``x``; empty: it runs, unless ``memory`` is 'plain'."""
         reasons = transforms()
+        if self._is_small(x):
+            reasons.append(f'the map, {tuple(x.shape)}, is so small that plain is faster')
         if type(x) not in _TENSORS or x.is_meta:
             reasons.append(f'the input is a {type(x).__name__} on {x.device}: no plain tensor')
         reasons += [f'{name} was replaced or has hooks' for name, types in _PARTS.items()
@@ -100,6 +103,9 @@ class ConvNeXtBlock(nn.Module):
             return reasons
         weights = self._weights()
         return self._why_plain_settings(weights) or self._why_plain_weights(weights, x)
+
+    def _is_small(self, x: Tensor) -> bool:
+        return lean.is_small(x, self.memory == 'low', self.optimized)
 
     def _why_plain_settings(self, weights: lean.Weights) -> list[str]:
         conv, reasons = self.dwconv, []

@@ -10,9 +10,11 @@ from torch import Tensor
 from convnext_dense.layers import lean_norm
 from convnext_dense.layers.lean_mlp import Mlp
 from convnext_dense.layers.lean_norm import Weights
-from convnext_dense.ops import functional
+from convnext_dense.ops import dispatch, functional
 
 PIECE = 2048  # pixels: few enough for a CPU's caches to hold the hidden layer of the first stages' large maps
+SMALL = 2 ** 17  # elements of a CPU's map: with fewer, the lean form takes longer in Python than it saves
+WIDE = 768  # channels: with as many, the products of the weights save it anyway
 
 
 class Settings(NamedTuple):
@@ -40,6 +42,15 @@ def run(x: Tensor, scale: Tensor | None, settings: Settings, weights: Weights) -
     if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in (x, *weights)):
         return _Block.apply(x, scale, settings, *weights)
     return _forward(x, scale, settings, weights, keep=False)[0]
+
+
+def is_small(x: Tensor, low: bool, packed: bool) -> bool:
+    """Whether 'plain' is faster for ``x`` (N, C, H, W), and no memory was asked for. On a GPU not yet measured."""
+    if x.device.type != 'cpu' or dispatch.interpreted() or torch.jit.is_tracing():  # a trace would note the comparison
+        return False
+    if not torch.is_grad_enabled() and not packed:
+        return x.numel() < 2 * SMALL
+    return x.numel() < SMALL and x.shape[1] < WIDE and not (low and torch.is_grad_enabled())
 
 
 class _Block(torch.autograd.Function):

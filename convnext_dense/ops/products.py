@@ -76,18 +76,20 @@ def _way(operation: str, x: Tensor, shape: tuple[int, int]) -> str:
         return 'matmul'
     if torch.are_deterministic_algorithms_enabled():
         return 'convolution'  # a probe may end otherwise in the next run, and sums would be rounded otherwise
-    return probe(operation, tuple(shape), x.dtype, torch.get_num_threads())
+    rows = x.numel() // x.shape[-1]
+    return probe(operation, tuple(shape), x.dtype, torch.get_num_threads(), min(_ROWS, 1 << (rows - 1).bit_length()))
 
 
 @functools.cache
-def probe(operation: str, shape: tuple[int, int], dtype: torch.dtype, threads: int) -> str:
+def probe(operation: str, shape: tuple[int, int], dtype: torch.dtype, threads: int, rows: int = _ROWS) -> str:
     """The way in which ``operation`` with a weight (O, K) takes the least time in this process: a key of its table.
 
     Args:
         threads: what torch.get_num_threads() says; another number asks for another probe.
+        rows: of the map; a large weight is probed with fewer.
     """
     out_dim, dim = shape
-    rows = max(min(_ROWS, _PRODUCTS // (out_dim * dim)), 256)
+    rows = min(rows, max(_PRODUCTS // (out_dim * dim), 256))
     ones = functools.partial(torch.ones, dtype=dtype, device='cpu')  # draws no random numbers
     x, grad = ones(rows, dim), ones(rows, out_dim)
     if operation == 'linear':

@@ -218,10 +218,10 @@ def test_two_replicas_are_one_model_of_both_batches(settings, tmp_path):
         import json, sys, warnings
         import torch
         warnings.simplefilter('error')
-        from convnext_dense.layers import ConvNeXt, lean_norm
+        from convnext_dense.layers import ConvNeXt, lean, lean_norm
         folder, rank, settings = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
         form = getattr(lean_norm, settings.pop('form', 'OnMap'))
-        lean_norm.form = lambda x: form
+        lean_norm.form, lean.SMALL = lambda x: form, 0
         dtype = getattr(torch, settings.pop('dtype', 'float32'))
         arch = dict(depths=(1, 1), dims=(8, 16), use_grn=settings.pop('use_grn', False))
         torch.set_num_threads(1)

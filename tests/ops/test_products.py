@@ -86,13 +86,14 @@ def test_nothing(shape, no_probe):
     assert torch.equal(products.weight_grad(torch.empty(*shape[:-1], 3), x), torch.zeros(3, 8))
 
 
-def test_a_probe_runs_once_for_each_shape_dtype_and_number_of_threads(monkeypatch):
+def test_a_probe_runs_once_for_each_size_dtype_and_number_of_threads(monkeypatch):
+    """Numbers of rows are rounded up to powers of two, and from 2048 on are one."""
     seen = []
     monkeypatch.setattr(products, 'fastest', lambda ways: seen.append(sorted(ways)) or 'matmul')
     products.probe.cache_clear()
     try:
         for _ in range(2):
-            for count, dtype in ((5, torch.float32), (900, torch.float32), (5, torch.bfloat16)):
+            for count, dtype in ((5, torch.float32), (8, torch.float32), (5, torch.bfloat16)):
                 x, weight = torch.ones(count, 8, dtype=dtype), torch.ones(6, 8, dtype=dtype)
                 products.linear(x, weight)
                 products.weight_grad(torch.ones(count, 6, dtype=dtype), x)
@@ -101,6 +102,9 @@ def test_a_probe_runs_once_for_each_shape_dtype_and_number_of_threads(monkeypatc
         products.linear(x, weight)
         products.linear(x, torch.ones(7, 8, dtype=dtype))
         assert len(seen) == 6
+        for count in (9, 1500, 2048, 5000):
+            products.linear(torch.ones(count, 8), torch.ones(6, 8))
+        assert len(seen) == 8
     finally:
         products.probe.cache_clear()
 
