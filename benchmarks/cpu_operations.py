@@ -37,15 +37,15 @@ def measure(ways: dict[str, Callable], chosen: str, rounds: int = 15) -> str:
 
 def measure_stage(batch: int, side: int, dim: int) -> list[tuple[str, ...]]:
     x, grad = torch.randn(2, batch, side, side, dim).unbind()
-    rows, hidden, threads = x.view(-1, dim), torch.randn(batch * side * side, 4 * dim), torch.get_num_threads()
+    rows, hidden = x.view(-1, dim), torch.randn(batch * side * side, 4 * dim)
     weight, bias = torch.randn(4 * dim, dim), torch.randn(4 * dim)
     found = [('depthwise weight gradient', {name: lambda way=way: way(grad, x) for name, way in cpu._WAYS.items()},
               cpu._way(x))]
     found += [('pwconv1', {name: lambda way=way: way(rows, weight, bias) for name, way in products._LINEAR.items()},
-               products.probe('linear', (4 * dim, dim), x.dtype, threads)),
+               products._way('linear', rows, weight.shape)),
               ("pwconv1's weight gradient",
                {name: lambda way=way: way(hidden, rows) for name, way in products._WEIGHT_GRAD.items()},
-               products.probe('weight_grad', (4 * dim, dim), x.dtype, threads))]
+               products._way('weight_grad', rows, weight.shape))]
     return [(f'{batch}x{side}x{side}x{dim}', name, measure(ways, chosen)) for name, ways, chosen in found]
 
 

@@ -7,8 +7,8 @@ digest of torch's random numbers shows that each mode drew as many. bf16 runs ar
 libraries do. Differences are |loss - reference| / reference, the reference being 'plain' of the same dtype. Training
 amplifies any rounding, so the yardstick ('noise') is 'plain' with another number of threads, and with every initial
 weight off by the dtype's rounding error. A mode has the same curve if its mean difference is at most LIMIT times the
-greater yardstick's. ``residual bf16`` is another computation: shown, not judged. Exit status 1: a curve is not the
-same, or the random numbers are not.
+greater yardstick's. ``residual bf16`` is another computation: shown, not judged. 'default' runs in its lean form
+however small the maps. Exit status 1: a curve is not the same, or the random numbers are not.
 """
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def make_config(args: argparse.Namespace, run: str) -> Config:
 
 def work(args: argparse.Namespace) -> None:
     """One run in this process."""
-    lean.SMALL = 0  # the forms are compared, on small maps too, where 'default' would run as 'plain'
+    lean.SMALL = 0
     start = time.perf_counter()
     runner = Runner.from_cfg(make_config(args, args.work))
     eps = torch.finfo(torch.bfloat16 if args.work.startswith('bf16') else torch.float32).eps

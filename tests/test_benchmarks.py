@@ -1,4 +1,4 @@
-"""``benchmarks/training_modes.py`` and ``benchmarks/model_memory.py`` at toy size, and what they conclude."""
+"""``training_modes.py``, ``model_memory.py`` and ``cpu_blocks.py`` of ``benchmarks`` at toy size."""
 import importlib
 import json
 import subprocess
@@ -73,6 +73,17 @@ def test_pictures_that_cannot_be_trained_are_refused(arguments, message, monkeyp
     monkeypatch.setattr(sys, 'argv', ['model_memory', *arguments])
     with pytest.raises(SystemExit, match=message):
         importlib.import_module('model_memory').main()
+
+
+def test_cpu_blocks(tmp_path):
+    code, out, errors = run_script('cpu_blocks.py', '--dims', '8', '768', '--sides', '2', '4', '--rounds', '1',
+                                   '--threads', '1', '--out', tmp_path)
+    assert code == 0, errors
+    record = json.loads((tmp_path / 'cpu_blocks.json').read_text())
+    assert record['system']['threads'] == 1 and len(record['results']) == 12
+    wide = [one['chosen'] for one in record['results'] if one['dim'] == 768]
+    assert wide == ['lean'] * 2 + ['plain'] * 2 + ['lean'] * 2 and out.count('*') == 8
+    assert all(one['lean'] > 0 < one['plain'] for one in record['results'])
 
 
 @pytest.mark.slow

@@ -91,7 +91,10 @@ class ConvNeXtBlock(nn.Module):
         return out.permute(0, 3, 1, 2)
 
     def why_plain(self, x: Tensor) -> list[str]:
-        """What keeps the lean form from input ``x``; empty: it runs, unless ``memory`` is 'plain'."""
+        """What keeps the lean form from input ``x``; empty: it runs, unless ``memory`` is 'plain'.
+
+        As it runs now: without gradients, under ``torch.no_grad()``, the answer may be another.
+        """
         reasons = transforms()
         if self._is_small(x):
             reasons.append(f'the map, {tuple(x.shape)}, is so small that plain is faster')
@@ -105,7 +108,7 @@ class ConvNeXtBlock(nn.Module):
         return self._why_plain_settings(weights) or self._why_plain_weights(weights, x)
 
     def _is_small(self, x: Tensor) -> bool:
-        return lean.is_small(x, self.memory == 'low', self.optimized)
+        return type(x) in _TENSORS and lean.is_small(x, self.memory == 'low', self.optimized)
 
     def _why_plain_settings(self, weights: lean.Weights) -> list[str]:
         conv, reasons = self.dwconv, []

@@ -13,8 +13,8 @@ from convnext_dense.layers.lean_norm import Weights
 from convnext_dense.ops import dispatch, functional
 
 PIECE = 2048  # pixels: few enough for a CPU's caches to hold the hidden layer of the first stages' large maps
-SMALL = 2 ** 17  # elements of a CPU's map: with fewer, the lean form takes longer in Python than it saves
-WIDE = 768  # channels: with as many, the products of the weights save it anyway
+SMALL = 2 ** 17  # elements of a CPU's map: with fewer, the lean form's many small calls cost more than it saves
+WIDE = 768  # channels: with as many, it saves more in the products of the weights
 
 
 class Settings(NamedTuple):
@@ -45,8 +45,11 @@ def run(x: Tensor, scale: Tensor | None, settings: Settings, weights: Weights) -
 
 
 def is_small(x: Tensor, low: bool, packed: bool) -> bool:
-    """Whether 'plain' is faster for ``x`` (N, C, H, W), and no memory was asked for. On a GPU not yet measured."""
-    if x.device.type != 'cpu' or dispatch.interpreted() or torch.jit.is_tracing():  # a trace would note the comparison
+    """Whether 'plain' is faster for ``x`` (N, C, H, W), and no memory was asked for. On a GPU not yet measured.
+
+    Triton's interpreter stands for a GPU; and a trace would note the comparison.
+    """
+    if x.device.type != 'cpu' or dispatch.interpreted() or torch.jit.is_tracing():
         return False
     if not torch.is_grad_enabled() and not packed:
         return x.numel() < 2 * SMALL

@@ -34,7 +34,8 @@ class ConvNeXt(nn.Module):
             Parameters and their shapes stay. 32 is the published network: nothing is dilated.
         memory: 'default', 'low' or 'plain': what each block keeps for the backward pass; see
             :class:`ConvNeXtBlock`. 'low' also computes stem and downsampling again. Outputs and gradients are the same;
-            only 'plain' has second derivatives. Dilated, compiled and exported networks run as 'plain'.
+            rely on 'plain' alone for second derivatives. Dilated, compiled and exported networks run as 'plain', and
+            'default' on a CPU's small maps.
         residual_dtype: of the maps between blocks under autocast: None is torch's promotion, as in other libraries
             (fp32 in V1); 'bfloat16' or 'float16' take less memory and round the sum after every
             block, fp16 ends at 65504; 'float32'.
@@ -114,7 +115,8 @@ class ConvNeXt(nn.Module):
         and packed weights are made again when one has changed, also through ``.data``: each forward pass compares the
         sums of the bits of every row (an exchange of two weights of a row would pass). Weights are packed for a size of
         image when it comes again. ``train()`` lets go of the packed weights, which take two to three times the memory
-        of the blocks' parameters; ``optimize_for_inference(False)`` goes back for good. Elsewhere nothing changes.
+        of the blocks' parameters; ``optimize_for_inference(False)`` goes back for good. Elsewhere, and where a CPU's map
+        is so small that 'plain' is faster, nothing changes.
         """
         for module in self.modules():
             if isinstance(module, ConvNeXtBlock):

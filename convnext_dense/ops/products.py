@@ -1,7 +1,7 @@
 """Matrix products of channels-last maps, by oneDNN's convolution or by the BLAS: on a CPU, whichever is faster there.
 
 On some CPUs oneDNN does twice what the MKL in torch's wheels does, on others as much: a probe decides, once in a
-process for a shape and dtype (up to 0.05 s), and no name of a CPU does. Elsewhere torch's matmul runs (cuBLAS).
+process for a weight's shape, a dtype and a number of rows (up to 0.05 s), and no name of a CPU does. Elsewhere torch's matmul runs (cuBLAS).
 """
 import functools
 import time
@@ -77,19 +77,20 @@ def _way(operation: str, x: Tensor, shape: tuple[int, int]) -> str:
     if torch.are_deterministic_algorithms_enabled():
         return 'convolution'  # a probe may end otherwise in the next run, and sums would be rounded otherwise
     rows = x.numel() // x.shape[-1]
-    return probe(operation, tuple(shape), x.dtype, torch.get_num_threads(), min(_ROWS, 1 << (rows - 1).bit_length()))
+    most = min(_ROWS, max(_PRODUCTS // (shape[0] * shape[1]), 256))
+    rows = min(1 << (rows - 1).bit_length(), most)  # a power of two, for few probes
+    return probe(operation, tuple(shape), x.dtype, torch.get_num_threads(), rows)
 
 
 @functools.cache
-def probe(operation: str, shape: tuple[int, int], dtype: torch.dtype, threads: int, rows: int = _ROWS) -> str:
+def probe(operation: str, shape: tuple[int, int], dtype: torch.dtype, threads: int, rows: int) -> str:
     """The way in which ``operation`` with a weight (O, K) takes the least time in this process: a key of its table.
 
     Args:
         threads: what torch.get_num_threads() says; another number asks for another probe.
-        rows: of the map; a large weight is probed with fewer.
+        rows: of the map, M in (M, K).
     """
     out_dim, dim = shape
-    rows = min(rows, max(_PRODUCTS // (out_dim * dim), 256))
     ones = functools.partial(torch.ones, dtype=dtype, device='cpu')  # draws no random numbers
     x, grad = ones(rows, dim), ones(rows, out_dim)
     if operation == 'linear':

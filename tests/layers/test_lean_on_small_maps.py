@@ -2,10 +2,10 @@
 import pytest
 import torch
 
-from convnext_dense.layers import ConvNeXtBlock, inference, lean
+from convnext_dense.layers import ConvNeXt, ConvNeXtBlock, inference, lean
 from convnext_dense.ops import dispatch
 
-SMALL, WIDE = lean.SMALL, lean.WIDE
+SMALL = lean.SMALL
 
 
 @pytest.fixture(autouse=True)
@@ -39,13 +39,15 @@ def forms(monkeypatch):
     (32, 2, 'default', False, False, 'plain'),
     (8, 3, 'low', False, False, 'plain'),
     (8, 6, 'default', False, False, 'lean'),
+    (8, 3, 'default', True, True, 'plain'),
     (8, 3, 'default', False, True, 'plain'),
     (8, 4, 'default', False, True, 'packed'),
+    (32, 1, 'default', False, True, 'packed'),
     (32, 1, 'low', False, True, 'packed'),
     (8, 3, 'low', True, True, 'lean')])
 def test_form(dim, side, memory, grads, optimized, expected, forms):
-    block, x = ConvNeXtBlock(dim, memory=memory).eval(), torch.randn(1, dim, side, side)
-    block.optimized = optimized
+    block = ConvNeXtBlock(dim, memory=memory, layer_scale_init_value=1.).eval()
+    block.optimized, x = optimized, torch.randn(1, dim, side, side)
     with torch.set_grad_enabled(grads):
         out = block(x)
         reasons = block.why_plain(x)
@@ -68,7 +70,27 @@ def test_the_interpreter_stands_for_a_gpu(forms, monkeypatch):
     assert forms == ['lean']
 
 
-def test_every_stage_of_tiny_keeps_little_at_512_pixels():
+@pytest.mark.parametrize('device', ['cpu', 'meta'])
+def test_only_a_cpu_has_small_maps(device):
+    assert lean.is_small(torch.empty(1, 8, 3, 3, device=device), False, False) == (device == 'cpu')
+
+
+def test_a_network_of_both_forms_equals_plain(forms, monkeypatch):
+    """Of 64 x 64 pixels the first stage's map has 8 x 256 elements, and the last one 32 channels."""
+    monkeypatch.setattr(lean, 'SMALL', 8 * 200)
+    gradients = []
+    for memory in ('plain', 'default'):
+        torch.manual_seed(0)
+        model = ConvNeXt(dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)), memory=memory, layer_scale_init_value=1.)
+        sum(out.square().sum() for out in model(torch.randn(1, 3, 64, 64))).backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    assert forms == ['plain'] * 4 + ['lean', 'plain', 'plain', 'lean']
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+
+
+def test_no_stage_of_tiny_is_small_at_512_pixels(monkeypatch):
     """The table of memory in docs/performance.md is of the lean form."""
-    assert all(dim * (512 // stride) ** 2 >= SMALL for dim, stride in zip((96, 192, 384, 768), (4, 8, 16, 32)))
-    assert WIDE == 768
+    monkeypatch.setattr(lean, 'SMALL', SMALL)
+    maps = [torch.empty(1, dim, side, side) for dim, side in zip((96, 192, 384, 768), (128, 64, 32, 16))]
+    assert not any(lean.is_small(x, low=False, packed=False) for x in maps)
+    assert ConvNeXtBlock(96)(torch.empty(0, 96, 16, 16)).shape == (0, 96, 16, 16)

@@ -87,9 +87,15 @@ def test_nothing(shape, no_probe):
 
 
 def test_a_probe_runs_once_for_each_size_dtype_and_number_of_threads(monkeypatch):
-    """Numbers of rows are rounded up to powers of two, and from 2048 on are one."""
-    seen = []
-    monkeypatch.setattr(products, 'fastest', lambda ways: seen.append(sorted(ways)) or 'matmul')
+    """Numbers of rows are rounded up to powers of two, and are one from 2048 on, with a large weight from 256 on."""
+    seen, rows = [], []
+
+    def fastest(ways):
+        seen.append(sorted(ways))
+        rows.append(len(ways['matmul'].args[0]))
+        return 'matmul'
+
+    monkeypatch.setattr(products, 'fastest', fastest)
     products.probe.cache_clear()
     try:
         for _ in range(2):
@@ -104,7 +110,9 @@ def test_a_probe_runs_once_for_each_size_dtype_and_number_of_threads(monkeypatch
         assert len(seen) == 6
         for count in (9, 1500, 2048, 5000):
             products.linear(torch.ones(count, 8), torch.ones(6, 8))
-        assert len(seen) == 8
+        for count in (100, 257, 5000):
+            products.linear(torch.ones(count, 1024), torch.ones(2048, 1024))
+        assert rows == [8] * 6 + [16, 2048] + [128, 256]
     finally:
         products.probe.cache_clear()
 
@@ -115,7 +123,7 @@ def test_a_probe_leaves_no_trace(operation, dtype):
     """Random numbers go on where they were, no gradient is recorded, and no memory is held."""
     before = torch.random.get_rng_state()
     table = getattr(products, f'_{operation.upper()}')
-    assert products.probe.__wrapped__(operation, (24, 16), dtype, 1) in table
+    assert products.probe.__wrapped__(operation, (24, 16), dtype, 1, 64) in table
     assert torch.equal(before, torch.random.get_rng_state()) and torch.is_grad_enabled()
 
 
@@ -129,7 +137,7 @@ def test_a_probe_is_of_the_cpu_whatever_the_default_device_is(monkeypatch):
     monkeypatch.setattr(products, 'fastest', fastest)
     with torch.device('meta'):
         for operation in ('linear', 'weight_grad'):
-            products.probe.__wrapped__(operation, (6, 8), torch.float32, 1)
+            products.probe.__wrapped__(operation, (6, 8), torch.float32, 1, 64)
     assert devices == {'cpu'}
 
 
