@@ -25,12 +25,15 @@ from convnext_dense.apis.config import ConfigError  # noqa: E402
 from convnext_dense.layers import ConvNeXtBlock, lean  # noqa: E402
 
 MODES = ('train', 'forward', 'packed')
-SMALL, LARGEST = lean.SMALL, 2 ** 19  # elements: larger maps are not measured
+SMALL = lean.SMALL
+LARGEST = 2 ** 19  # elements: larger maps are not measured
 
 
 def step(block: ConvNeXtBlock, x: torch.Tensor, grad: torch.Tensor, mode: str) -> None:
     if mode == 'train':
         block(x).backward(grad)
+        block.zero_grad()
+        x.grad = None
         return
     with torch.no_grad():
         block(x)
@@ -67,6 +70,8 @@ def main() -> None:
     parser.add_argument('--threads', type=int, help="default: torch's")
     parser.add_argument('--out', type=Path, default=Path('work_dirs/cpu_blocks'), help='(default: %(default)s)')
     args = parser.parse_args()
+    if min(args.rounds, args.threads or 1, *args.dims, *args.sides) < 1:
+        parser.error('--dims, --sides, --rounds and --threads are numbers of 1 or more')
     try:
         outputs.make_folder(args.out)
     except ConfigError as error:

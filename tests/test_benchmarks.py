@@ -75,15 +75,21 @@ def test_pictures_that_cannot_be_trained_are_refused(arguments, message, monkeyp
         importlib.import_module('model_memory').main()
 
 
-def test_cpu_blocks(tmp_path):
-    code, out, errors = run_script('cpu_blocks.py', '--dims', '8', '768', '--sides', '2', '4', '--rounds', '1',
-                                   '--threads', '1', '--out', tmp_path)
-    assert code == 0, errors
-    record = json.loads((tmp_path / 'cpu_blocks.json').read_text())
+def test_cpu_blocks(tmp_path, monkeypatch, capsys):
+    cpu_blocks = importlib.import_module('cpu_blocks')
+    monkeypatch.setattr(cpu_blocks, 'SMALL', 2 ** 17)
+    arguments = ['cpu_blocks', '--dims', '8', '768', '--sides', '2', '4', '--out', str(tmp_path), '--rounds']
+    monkeypatch.setattr(sys, 'argv', [*arguments, '1'])
+    cpu_blocks.main()
+    record, out = json.loads((tmp_path / 'cpu_blocks.json').read_text()), capsys.readouterr().out
     assert record['system']['threads'] == 1 and len(record['results']) == 12
     wide = [one['chosen'] for one in record['results'] if one['dim'] == 768]
     assert wide == ['lean'] * 2 + ['plain'] * 2 + ['lean'] * 2 and out.count('*') == 8
     assert all(one['lean'] > 0 < one['plain'] for one in record['results'])
+    monkeypatch.setattr(sys, 'argv', [*arguments, '0'])
+    with pytest.raises(SystemExit):
+        cpu_blocks.main()
+    assert 'numbers of 1 or more' in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """Matrix products of channels-last maps, by oneDNN's convolution or by the BLAS: on a CPU, whichever is faster there.
 
 On some CPUs oneDNN does twice what the MKL in torch's wheels does, on others as much: a probe decides, once in a
-process for a weight's shape, a dtype and a number of rows (up to 0.05 s), and no name of a CPU does. Elsewhere torch's matmul runs (cuBLAS).
+process for a weight's shape, a dtype and a number of rows (up to 0.05 s), and no name of a CPU does. Elsewhere torch's
+matmul runs (cuBLAS).
 """
 import functools
 import time
