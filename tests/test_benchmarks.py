@@ -121,4 +121,5 @@ def test_model_memory(tmp_path):
     assert code == 0, errors
     results = json.loads((tmp_path / 'model_memory.json').read_text())['results']
     assert [one['mode'] for one in results] == ['plain', 'low', 'plain, with_cp']
-    assert results[0]['saved'] > results[1]['saved'] > results[2]['saved'] and 'backbone peak MiB' in out
+    plain, low, checkpointed = (one['saved'] for one in results)
+    assert low < checkpointed < plain and 'backbone peak MiB' in out  # the last keeps what stem and downsampling do
