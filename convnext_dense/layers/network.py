@@ -115,8 +115,8 @@ class ConvNeXt(nn.Module):
         and packed weights are made again when one has changed, also through ``.data``: each forward pass compares the
         sums of the bits of every row (an exchange of two weights of a row would pass). Weights are packed for a size of
         image when it comes again. ``train()`` lets go of the packed weights, which take two to three times the memory
-        of the blocks' parameters; ``optimize_for_inference(False)`` goes back for good. Elsewhere, and where a CPU's map
-        is so small that 'plain' is faster, nothing changes.
+        of the blocks' parameters; ``optimize_for_inference(False)`` goes back for good. On other devices, and where a
+        CPU's map is so small that 'plain' is faster, nothing changes.
         """
         for module in self.modules():
             if isinstance(module, ConvNeXtBlock):
