@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument('--threads', type=int, help="default: torch's")
     parser.add_argument('--out', type=Path, default=Path('work_dirs/cpu_blocks'), help='(default: %(default)s)')
     args = parser.parse_args()
-    if min(args.rounds, args.threads or 1, *args.dims, *args.sides) < 1:
+    if min(args.rounds, *args.dims, *args.sides, *[args.threads] * (args.threads is not None)) < 1:
         parser.error('--dims, --sides, --rounds and --threads are numbers of 1 or more')
     try:
         outputs.make_folder(args.out)
@@ -85,7 +85,8 @@ def main() -> None:
             results += row
             cells = [f"{one['lean'] / one['plain']:.2f}{'*' * (one['chosen'] == 'plain')}" for one in row]
             table.append((mode, str(dim), *cells, *['-'] * (len(args.sides) - len(cells))))
-    print(f'{name_cpu()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n')
+    print(f'{name_cpu()}, {torch.get_num_threads()} threads, torch {torch.__version__}')
+    print(f"Time of the lean form over that of 'plain'; *: 'default' runs as 'plain'; -: over {LARGEST} elements\n")
     print(format_table(('', 'channels', *(f'{side} x {side}' for side in args.sides)), table))
     write_json(dict(command=' '.join(['python', 'benchmarks/cpu_blocks.py', *sys.argv[1:]]),
                     system=describe_system() | dict(threads=torch.get_num_threads()), results=results),

@@ -84,7 +84,7 @@ def test_cpu_blocks(tmp_path, monkeypatch, capsys):
     record, out = json.loads((tmp_path / 'cpu_blocks.json').read_text()), capsys.readouterr().out
     assert record['system']['threads'] == 1 and len(record['results']) == 12
     wide = [one['chosen'] for one in record['results'] if one['dim'] == 768]
-    assert wide == ['lean'] * 2 + ['plain'] * 2 + ['lean'] * 2 and out.count('*') == 8
+    assert wide == ['lean'] * 2 + ['plain'] * 2 + ['lean'] * 2 and out.count('* |') == 8
     assert all(one['lean'] > 0 < one['plain'] for one in record['results'])
     monkeypatch.setattr(sys, 'argv', [*arguments, '0'])
     with pytest.raises(SystemExit):

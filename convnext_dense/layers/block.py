@@ -108,7 +108,11 @@ class ConvNeXtBlock(nn.Module):
         return self._why_plain_settings(weights) or self._why_plain_weights(weights, x)
 
     def _is_small(self, x: Tensor) -> bool:
-        return type(x) in _TENSORS and lean.is_small(x, self.memory == 'low', self.optimized)
+        if type(x) not in _TENSORS:
+            return False
+        # On a CPU torch sums LayerNorm's gradients in bf16 or fp16, where these are the dtype: it loses digits.
+        half = _autocast_dtype(x) is not None or x.dtype in (torch.bfloat16, torch.float16)
+        return lean.is_small(x, self.optimized and not self.training, wanted=half or self.memory == 'low')
 
     def _why_plain_settings(self, weights: lean.Weights) -> list[str]:
         conv, reasons = self.dwconv, []

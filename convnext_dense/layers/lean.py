@@ -44,16 +44,20 @@ def run(x: Tensor, scale: Tensor | None, settings: Settings, weights: Weights) -
     return _forward(x, scale, settings, weights, keep=False)[0]
 
 
-def is_small(x: Tensor, low: bool, packed: bool) -> bool:
-    """Whether 'plain' is faster for ``x`` (N, C, H, W), and no memory was asked for. On a GPU not yet measured.
+def is_small(x: Tensor, packed: bool, wanted: bool) -> bool:
+    """Whether 'plain' is better for ``x`` (N, C, H, W), as it is faster. On a GPU not yet measured.
 
     Triton's interpreter stands for a GPU; and a trace would note the comparison.
+
+    Args:
+        packed: the lean form without gradients is the packed one.
+        wanted: with gradients the lean form is better whatever time it takes.
     """
     if x.device.type != 'cpu' or dispatch.interpreted() or torch.jit.is_tracing():
         return False
     if not torch.is_grad_enabled() and not packed:
         return x.numel() < 2 * SMALL
-    return x.numel() < SMALL and x.shape[1] < WIDE and not (low and torch.is_grad_enabled())
+    return x.numel() < SMALL and x.shape[1] < WIDE and not (wanted and torch.is_grad_enabled())
 
 
 class _Block(torch.autograd.Function):

@@ -59,6 +59,36 @@ def test_form(dim, side, memory, grads, optimized, expected, forms):
     torch.testing.assert_close(out, block(x))
 
 
+def test_an_optimized_block_in_training_is_not_packed(forms):
+    block = ConvNeXtBlock(8)
+    block.optimized = True
+    with torch.no_grad():
+        block(torch.randn(1, 8, 5, 5))
+    assert forms == ['plain']
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('autocast', [False, True])
+def test_half_precision_is_lean_with_gradients(dtype, autocast, forms):
+    block, x = ConvNeXtBlock(8).to(torch.float32 if autocast else dtype), torch.randn(1, 8, 3, 3)
+    with torch.autocast('cpu', dtype, enabled=autocast):
+        block(x if autocast else x.to(dtype))
+        with torch.no_grad():
+            block(x if autocast else x.to(dtype))
+    assert forms == ['lean', 'plain']
+
+
+def test_sums_of_a_small_map_are_wide_under_autocast(monkeypatch):
+    monkeypatch.setattr(lean, 'SMALL', SMALL)
+    block, x, grad = ConvNeXtBlock(16, layer_scale_init_value=1.), torch.randn(1, 16, 60, 60), torch.rand(1, 16, 60, 60)
+    gradients = []
+    for autocast in (True, False):
+        with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+            out = block(x)
+        gradients.append(torch.autograd.grad(out, block.norm.bias, grad.to(out.dtype))[0])
+    assert (gradients[0] - gradients[1]).norm() < .03 * gradients[1].norm()
+
+
 def test_a_batch_counts_whole(forms):
     ConvNeXtBlock(8)(torch.randn(2, 8, 3, 3))
     assert forms == ['lean']
@@ -72,7 +102,7 @@ def test_the_interpreter_stands_for_a_gpu(forms, monkeypatch):
 
 @pytest.mark.parametrize('device', ['cpu', 'meta'])
 def test_only_a_cpu_has_small_maps(device):
-    assert lean.is_small(torch.empty(1, 8, 3, 3, device=device), False, False) == (device == 'cpu')
+    assert lean.is_small(torch.empty(1, 8, 3, 3, device=device), packed=False, wanted=False) == (device == 'cpu')
 
 
 def test_a_network_of_both_forms_equals_plain(forms, monkeypatch):
@@ -92,5 +122,5 @@ def test_no_stage_of_tiny_is_small_at_512_pixels(monkeypatch):
     """The table of memory in docs/performance.md is of the lean form."""
     monkeypatch.setattr(lean, 'SMALL', SMALL)
     maps = [torch.empty(1, dim, side, side) for dim, side in zip((96, 192, 384, 768), (128, 64, 32, 16))]
-    assert not any(lean.is_small(x, low=False, packed=False) for x in maps)
+    assert not any(lean.is_small(x, packed=False, wanted=False) for x in maps)
     assert ConvNeXtBlock(96)(torch.empty(0, 96, 16, 16)).shape == (0, 96, 16, 16)
