@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a checkout that is not installed
@@ -23,6 +20,7 @@ from convnext_dense.apis.benchmark import outputs  # noqa: E402
 from convnext_dense.apis.benchmark.report import describe_system, format_table, name_cpu, write_json  # noqa: E402
 from convnext_dense.apis.config import ConfigError  # noqa: E402
 from convnext_dense.layers import ConvNeXtBlock, lean  # noqa: E402
+from cpu_operations import time_in_turn  # noqa: E402
 
 MODES = ('train', 'forward', 'packed')
 SMALL = lean.SMALL
@@ -39,27 +37,18 @@ def step(block: ConvNeXtBlock, x: torch.Tensor, grad: torch.Tensor, mode: str) -
         block(x)
 
 
-def seconds(steps: list[Callable], rounds: int) -> list[float]:
-    """Of each, the median after four rounds."""
-    times = [[] for _ in steps]
-    for _ in range(rounds + 4):
-        for one, into in zip(steps, times):
-            start = time.perf_counter()
-            one()
-            into.append(time.perf_counter() - start)
-    return [statistics.median(each[4:]) for each in times]
-
-
 def measure(dim: int, side: int, mode: str, rounds: int) -> dict:
     x = torch.randn(1, dim, side, side).to(memory_format=torch.channels_last).requires_grad_(mode == 'train')
-    blocks = [ConvNeXtBlock(dim, memory=memory).train(mode == 'train') for memory in ('default', 'plain')]
-    blocks[0].optimized = mode == 'packed'
+    blocks = {form: ConvNeXtBlock(dim, memory=memory).train(mode == 'train')
+              for form, memory in (('lean', 'default'), ('plain', 'plain'))}
+    blocks['lean'].optimized = mode == 'packed'
+    steps = {form: functools.partial(step, block, x, torch.randn_like(x), mode) for form, block in blocks.items()}
     lean.SMALL = 0  # measures the lean form, whatever is chosen
-    ours, plain = seconds([functools.partial(step, block, x, torch.randn_like(x), mode) for block in blocks], rounds)
+    seconds = time_in_turn(steps, rounds, untimed=4)
     lean.SMALL = SMALL
     with torch.set_grad_enabled(mode == 'train'):
-        chosen = 'plain' if blocks[0].why_plain(x) else 'lean'
-    return dict(mode=mode, dim=dim, side=side, lean=ours, plain=plain, chosen=chosen)
+        chosen = 'plain' if blocks['lean'].why_plain(x) else 'lean'
+    return dict(mode=mode, dim=dim, side=side, **seconds, chosen=chosen)
 
 
 def main() -> None:

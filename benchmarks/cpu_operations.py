@@ -22,15 +22,20 @@ from convnext_dense.ops import cpu, products  # noqa: E402
 from convnext_dense.variants import get_variant  # noqa: E402
 
 
-def measure(ways: dict[str, Callable], chosen: str, rounds: int = 15) -> str:
-    """'name 1.23 ms, ...', the fastest first."""
+def time_in_turn(ways: dict[str, Callable], rounds: int, untimed: int) -> dict[str, float]:
+    """Each way's median seconds, of ``rounds`` after ``untimed`` ones."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds + 2):
+    for _ in range(rounds + untimed):
         for name, way in ways.items():
             start = time.perf_counter()
             way()
             seconds[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(times[2:]) for name, times in seconds.items()}
+    return {name: statistics.median(times[untimed:]) for name, times in seconds.items()}
+
+
+def measure(ways: dict[str, Callable], chosen: str) -> str:
+    """'name 1.23 ms, ...', the fastest first."""
+    medians = time_in_turn(ways, rounds=15, untimed=2)
     return ', '.join(f'{name}{"*" * (name == chosen)} {1e3 * median:.2f}'
                      for name, median in sorted(medians.items(), key=lambda item: item[1]))
 
