@@ -7,6 +7,7 @@ Writes a file of random weights, and does each thing in a process of its own. ``
 any time. ``own`` is the highest anonymous memory less what there was before, sampled every 2 ms: what it cannot drop.
 The model of ``load`` is there before. Linux alone.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -17,7 +18,9 @@ import threading
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a checkout that is not installed
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # works from a checkout that is not installed
 
 MB = 1e6
 STATUS, PEAK = Path('/proc/self/status'), Path('/proc/self/clear_refs')
@@ -51,7 +54,7 @@ class Watch:
     def _sample(self):
         while self._on:
             self._most = max(self._most, resident('RssAnon'))
-            time.sleep(.002)
+            time.sleep(0.002)
 
 
 def build(arch: str):
@@ -59,11 +62,12 @@ def build(arch: str):
     import torch
 
     from convnext_dense import layers
+
     with torch.device('meta'):
         model = layers.ConvNeXt(arch)
     model = model.to_empty(device='cpu')
     for parameter in model.parameters():
-        torch.nn.init.constant_(parameter, .5)
+        torch.nn.init.constant_(parameter, 0.5)
     return model
 
 
@@ -71,6 +75,7 @@ def prepare(arch: str, folder: Path) -> None:
     import torch
 
     from convnext_dense.checkpoints.io import write_checkpoint
+
     torch.manual_seed(0)
     weights = {name: torch.rand_like(value) for name, value in build(arch).state_dict().items()}
     torch.save(dict(model=weights), folder / 'weights.pth')
@@ -83,6 +88,7 @@ def work(job: str, source: str, arch: str, target: str) -> None:
 
     from convnext_dense.checkpoints import convert_state_dict, load_pretrained, read_checkpoint
     from convnext_dense.checkpoints.io import write_checkpoint
+
     model = build(arch) if job == 'load' else None
     if job == 'load':
         model.init_cfg = None
@@ -100,25 +106,36 @@ def work(job: str, source: str, arch: str, target: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--arch', default='xlarge')
-    parser.add_argument('--folder', help='where the files are written for as long as this runs (default: temporary)')
+    parser.add_argument(
+        '--folder', help='where the files are written for as long as this runs (default: temporary)'
+    )
     parser.add_argument('--work', nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
         job, source, arch, target = args.work
         prepare(arch, Path(source)) if job == 'prepare' else work(job, source, arch, target)
         return 0
-    worst = 0.
+    worst = 0.0
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         _run('prepare', folder, args.arch, '-')
         size = Path(folder, 'weights.pth').stat().st_size / MB
         print(f'{args.arch}: file {size:,.0f} MB\n{"":34} peak            own              time')
         for suffix in ('.pth', '.safetensors'):
-            for job, target in (('read', '-'), ('load', '-'), ('convert', '.pth'), ('convert', '.safetensors')):
+            for job, target in (
+                ('read', '-'),
+                ('load', '-'),
+                ('convert', '.pth'),
+                ('convert', '.safetensors'),
+            ):
                 output = str(Path(folder, f'out{target}'))
-                peak, own, seconds = map(float, _run(job, f'{folder}/weights{suffix}', args.arch, output).split())
-                name = f'{job} {suffix}' + (f' to timm\'s {target}' if job == 'convert' else '')
-                print(f'{name:34} {peak:6,.0f} MB {peak / size:4.2f}x  {own:6,.0f} MB {own / size:4.2f}x  '
-                      f'{seconds:5.1f} s')
+                peak, own, seconds = map(
+                    float, _run(job, f'{folder}/weights{suffix}', args.arch, output).split()
+                )
+                name = f'{job} {suffix}' + (f" to timm's {target}" if job == 'convert' else '')
+                print(
+                    f'{name:34} {peak:6,.0f} MB {peak / size:4.2f}x  {own:6,.0f} MB {own / size:4.2f}x  '
+                    f'{seconds:5.1f} s'
+                )
                 worst = max(worst, peak / size)
     print(f'highest: {worst:.2f} times the file; allowed: {LIMIT}')
     return int(worst > LIMIT)

@@ -5,6 +5,7 @@
 Each cell: the lean form's time over that of 'plain', so above 1 'plain' is faster; ``*``: 'default' runs as 'plain' (a
 block after ``optimize_for_inference()`` in the rows 'packed'). One image, fp32, the forms in turn, medians.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -12,7 +13,9 @@ import functools
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a checkout that is not installed
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # works from a checkout that is not installed
 
 import torch  # noqa: E402
 
@@ -24,7 +27,7 @@ from cpu_operations import time_in_turn  # noqa: E402
 
 MODES = ('train', 'forward', 'packed')
 SMALL = lean.SMALL
-LARGEST = 2 ** 19  # elements: larger maps are not measured
+LARGEST = 2**19  # elements: larger maps are not measured
 
 
 def step(block: ConvNeXtBlock, x: torch.Tensor, grad: torch.Tensor, mode: str) -> None:
@@ -38,11 +41,20 @@ def step(block: ConvNeXtBlock, x: torch.Tensor, grad: torch.Tensor, mode: str) -
 
 
 def measure(dim: int, side: int, mode: str, rounds: int) -> dict:
-    x = torch.randn(1, dim, side, side).to(memory_format=torch.channels_last).requires_grad_(mode == 'train')
-    blocks = {form: ConvNeXtBlock(dim, memory=memory).train(mode == 'train')
-              for form, memory in (('lean', 'default'), ('plain', 'plain'))}
+    x = (
+        torch.randn(1, dim, side, side)
+        .to(memory_format=torch.channels_last)
+        .requires_grad_(mode == 'train')
+    )
+    blocks = {
+        form: ConvNeXtBlock(dim, memory=memory).train(mode == 'train')
+        for form, memory in (('lean', 'default'), ('plain', 'plain'))
+    }
     blocks['lean'].optimized = mode == 'packed'
-    steps = {form: functools.partial(step, block, x, torch.randn_like(x), mode) for form, block in blocks.items()}
+    steps = {
+        form: functools.partial(step, block, x, torch.randn_like(x), mode)
+        for form, block in blocks.items()
+    }
     lean.SMALL = 0  # measures the lean form, whatever is chosen
     seconds = time_in_turn(steps, rounds, untimed=4)
     lean.SMALL = SMALL
@@ -52,12 +64,20 @@ def measure(dim: int, side: int, mode: str, rounds: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--dims', type=int, nargs='+', default=[40, 96, 192, 384, 768], help='channels')
-    parser.add_argument('--sides', type=int, nargs='+', default=[4, 8, 16, 32, 64], help='of the square maps')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--dims', type=int, nargs='+', default=[40, 96, 192, 384, 768], help='channels'
+    )
+    parser.add_argument(
+        '--sides', type=int, nargs='+', default=[4, 8, 16, 32, 64], help='of the square maps'
+    )
     parser.add_argument('--rounds', type=int, default=30, help='(default: 30)')
     parser.add_argument('--threads', type=int, help="default: torch's")
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/cpu_blocks'), help='(default: %(default)s)')
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/cpu_blocks'), help='(default: %(default)s)'
+    )
     args = parser.parse_args()
     if min(args.rounds, *args.dims, *args.sides, *[args.threads] * (args.threads is not None)) < 1:
         parser.error('--dims, --sides, --rounds and --threads are numbers of 1 or more')
@@ -70,16 +90,29 @@ def main() -> None:
     results, table = [], []
     for mode in MODES:
         for dim in args.dims:
-            row = [measure(dim, side, mode, args.rounds) for side in args.sides if dim * side * side <= LARGEST]
+            row = [
+                measure(dim, side, mode, args.rounds)
+                for side in args.sides
+                if dim * side * side <= LARGEST
+            ]
             results += row
-            cells = [f"{one['lean'] / one['plain']:.2f}{'*' * (one['chosen'] == 'plain')}" for one in row]
+            cells = [
+                f'{one["lean"] / one["plain"]:.2f}{"*" * (one["chosen"] == "plain")}' for one in row
+            ]
             table.append((mode, str(dim), *cells, *['-'] * (len(args.sides) - len(cells))))
     print(f'{name_cpu()}, {torch.get_num_threads()} threads, torch {torch.__version__}')
-    print(f"Time of the lean form over that of 'plain'; *: 'default' runs as 'plain'; -: over {LARGEST} elements\n")
+    print(
+        f"Time of the lean form over that of 'plain'; *: 'default' runs as 'plain'; -: over {LARGEST} elements\n"
+    )
     print(format_table(('', 'channels', *(f'{side} x {side}' for side in args.sides)), table))
-    write_json(dict(command=' '.join(['python', 'benchmarks/cpu_blocks.py', *sys.argv[1:]]),
-                    system=describe_system() | dict(threads=torch.get_num_threads()), results=results),
-               args.out / 'cpu_blocks.json')
+    write_json(
+        dict(
+            command=' '.join(['python', 'benchmarks/cpu_blocks.py', *sys.argv[1:]]),
+            system=describe_system() | dict(threads=torch.get_num_threads()),
+            results=results,
+        ),
+        args.out / 'cpu_blocks.json',
+    )
     print(f'written: {args.out}/cpu_blocks.json')
 
 

@@ -4,6 +4,7 @@
 
 ``*`` marks what ``ops.products`` and ``ops.cpu`` choose here. In fp32; ways are measured in turn.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -13,7 +14,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a checkout that is not installed
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # works from a checkout that is not installed
 
 import torch  # noqa: E402
 
@@ -36,26 +39,51 @@ def time_in_turn(ways: dict[str, Callable], rounds: int, untimed: int) -> dict[s
 def measure(ways: dict[str, Callable], chosen: str) -> str:
     """'name 1.23 ms, ...', the fastest first."""
     medians = time_in_turn(ways, rounds=15, untimed=2)
-    return ', '.join(f'{name}{"*" * (name == chosen)} {1e3 * median:.2f}'
-                     for name, median in sorted(medians.items(), key=lambda item: item[1]))
+    return ', '.join(
+        f'{name}{"*" * (name == chosen)} {1e3 * median:.2f}'
+        for name, median in sorted(medians.items(), key=lambda item: item[1])
+    )
 
 
 def measure_stage(batch: int, side: int, dim: int) -> list[tuple[str, ...]]:
     x, grad = torch.randn(2, batch, side, side, dim).unbind()
     rows, hidden = x.view(-1, dim), torch.randn(batch * side * side, 4 * dim)
     weight, bias = torch.randn(4 * dim, dim), torch.randn(4 * dim)
-    found = [('depthwise weight gradient', {name: lambda way=way: way(grad, x) for name, way in cpu._WAYS.items()},
-              cpu._way(x))]
-    found += [('pwconv1', {name: lambda way=way: way(rows, weight, bias) for name, way in products._LINEAR.items()},
-               products._way('linear', rows, weight.shape)),
-              ("pwconv1's weight gradient",
-               {name: lambda way=way: way(hidden, rows) for name, way in products._WEIGHT_GRAD.items()},
-               products._way('weight_grad', rows, weight.shape))]
-    return [(f'{batch}x{side}x{side}x{dim}', name, measure(ways, chosen)) for name, ways, chosen in found]
+    found = [
+        (
+            'depthwise weight gradient',
+            {name: lambda way=way: way(grad, x) for name, way in cpu._WAYS.items()},
+            cpu._way(x),
+        )
+    ]
+    found += [
+        (
+            'pwconv1',
+            {
+                name: lambda way=way: way(rows, weight, bias)
+                for name, way in products._LINEAR.items()
+            },
+            products._way('linear', rows, weight.shape),
+        ),
+        (
+            "pwconv1's weight gradient",
+            {
+                name: lambda way=way: way(hidden, rows)
+                for name, way in products._WEIGHT_GRAD.items()
+            },
+            products._way('weight_grad', rows, weight.shape),
+        ),
+    ]
+    return [
+        (f'{batch}x{side}x{side}x{dim}', name, measure(ways, chosen))
+        for name, ways, chosen in found
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--size', type=int, default=512, help='of the image (default: 512)')
     parser.add_argument('--batch', type=int, default=1)
     parser.add_argument('--threads', type=int, help="default: torch's")
@@ -65,7 +93,7 @@ def main() -> None:
     table = []
     with torch.no_grad():
         for i, dim in enumerate(get_variant('tiny').dims):
-            table += measure_stage(args.batch, args.size // (4 * 2 ** i), dim)
+            table += measure_stage(args.batch, args.size // (4 * 2**i), dim)
     print(f'{name_cpu()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n')
     print(format_table(('map', 'operation', 'ms'), table))
 

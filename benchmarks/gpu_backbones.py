@@ -1,4 +1,5 @@
 """Whole backbones under autocast: every peer and all our forms in turn, eager first, then the best of them compiled."""
+
 from __future__ import annotations
 
 import contextlib
@@ -17,7 +18,7 @@ from gpu_run import Run
 from gpu_table import ANCHOR, measured
 
 # mode -> seconds that it may take to get ready; what compiling took takes its place.
-NEEDS = {'eager': 3., 'graph': 4., 'compile': 40., 'max-autotune': 100.}
+NEEDS = {'eager': 3.0, 'graph': 4.0, 'compile': 40.0, 'max-autotune': 100.0}
 FEW = 3  # of the fastest peers, and of ours, stay for the next rounds
 OUR_NAMES = [name for name in OURS if name != 'ours inference']  # that one is for CPUs
 
@@ -25,6 +26,7 @@ OUR_NAMES = [name for name in OURS if name != 'ours inference']  # that one is f
 @dataclass(frozen=True)
 class Form:
     """A network, its memory format, how it runs, and for ours which operations run by kernels."""
+
     name: str
     layout: str = 'channels_last'
     mode: str = 'eager'
@@ -68,13 +70,19 @@ def make_step(run: Run, form: Form, arch: str, shape, training: bool, builder=bu
 
     Call it, and what it gives, with ``kernels``.
     """
+
     def build_there(*args):
         with torch.device(run.device):
             return builder(*args)
 
     compiled = {'compile': 'default', 'max-autotune': 'max-autotune'}.get(form.mode, '')
-    setup = Setup(arch=arch_of(run, arch), shape=tuple(shape), mode='train' if training else 'forward',
-                  device=run.device, dtype='fp16' if run.toy else 'bf16')
+    setup = Setup(
+        arch=arch_of(run, arch),
+        shape=tuple(shape),
+        mode='train' if training else 'forward',
+        device=run.device,
+        dtype='fp16' if run.toy else 'bf16',
+    )
     with mock.patch.object(steps, 'build', build_there):
         return QueuedStep(Candidate(form.name, form.layout, compiled), setup)
 
@@ -98,16 +106,20 @@ class Case:
     def __init__(self, run: Run, arch: str, shape, training: bool):
         self.run, self.arch, self.shape, self.training = run, arch, shape, training
         size = 'x'.join(map(str, shape))
-        self.results = run.at('backbones', f'{arch} {size} {"training step" if training else "inference"}')
+        self.results = run.at(
+            'backbones', f'{arch} {size} {"training step" if training else "inference"}'
+        )
         self.calls = {}
 
-    def add(self, forms: list[Form], seconds: float = 3.) -> None:
+    def add(self, forms: list[Form], seconds: float = 3.0) -> None:
         """Makes them ready and times them in turn with the fastest so far."""
         for form in forms:
             # What a process before this one made ready and did not time is made again.
             if not {'ms', 'error'} & self.results.get(form.label, {}).keys():
                 self.results.pop(form.label, None)
-                self.run.item(self.results, form.label, functools.partial(self._make, form), NEEDS[form.mode])
+                self.run.item(
+                    self.results, form.label, functools.partial(self._make, form), NEEDS[form.mode]
+                )
         self.run.free()
         for label, ms in self.run.times(self.calls, seconds).items():
             if 'error' not in self.results[label]:
@@ -119,8 +131,12 @@ class Case:
 
     def fastest(self, whose: str, mode: str | None = None) -> list[str]:
         """Labels of the fastest, first the fastest, in any mode or in one."""
-        found = {label: entry['ms'] for label, entry in measured(self.results).items()
-                 if label.startswith('ours') == (whose == 'ours') and mode in (None, Form.parse(label).mode)}
+        found = {
+            label: entry['ms']
+            for label, entry in measured(self.results).items()
+            if label.startswith('ours') == (whose == 'ours')
+            and mode in (None, Form.parse(label).mode)
+        }
         return sorted(found, key=found.get)[:FEW]
 
     def _make(self, form: Form) -> dict:
@@ -152,14 +168,20 @@ def eager_forms(run: Run) -> list[Form]:
     """Every peer in both formats, ours with each choice of kernels; 'ours plain' uses none."""
     peers = [Form(name, layout) for name in run.report['settings']['peers'] for layout in FORMATS]
     choices = ('auto', 'torch', 'triton', *(['winners'] if run.winners else []))
-    return peers + [Form(name, kernels=choice) for name in OUR_NAMES
-                    for choice in (('auto',) if name == 'ours plain' else choices)]
+    return peers + [
+        Form(name, kernels=choice)
+        for name in OUR_NAMES
+        for choice in (('auto',) if name == 'ours plain' else choices)
+    ]
 
 
 def measure_backbones(run: Run, arch: str) -> None:
     """Into ``backbones``: all eager; then, as time allows, the fastest as CUDA graphs and compiled."""
-    cases = [Case(run, arch, shape, training) for shape in run.report['settings']['shapes']
-             for training in (True, False)]
+    cases = [
+        Case(run, arch, shape, training)
+        for shape in run.report['settings']['shapes']
+        for training in (True, False)
+    ]
     for case in cases:
         case.add(eager_forms(run))
     for mode, peers in (('graph', 2), ('compile', 2), ('max-autotune', 1)):

@@ -1,4 +1,5 @@
 """What the figures stand on: device, versions, and the two ceilings, a matrix product's and a copy's."""
+
 from __future__ import annotations
 
 import subprocess
@@ -9,7 +10,15 @@ import torch
 from convnext_dense.apis.benchmark.report import describe_system
 from gpu_run import Run
 
-_ASKED = ('name', 'driver_version', 'clocks.sm', 'clocks.max.sm', 'clocks.mem', 'power.limit', 'temperature.gpu')
+_ASKED = (
+    'name',
+    'driver_version',
+    'clocks.sm',
+    'clocks.max.sm',
+    'clocks.mem',
+    'power.limit',
+    'temperature.gpu',
+)
 
 
 def measure_facts(run: Run, arch: str) -> None:
@@ -23,16 +32,24 @@ def measure_facts(run: Run, arch: str) -> None:
 
 
 def _versions() -> dict:
-    return {'cuda': torch.version.cuda, 'cudnn': torch.backends.cudnn.version()} | describe_system()['versions']
+    return {
+        'cuda': torch.version.cuda,
+        'cudnn': torch.backends.cudnn.version(),
+    } | describe_system()['versions']
 
 
 def _device(run: Run) -> dict:
     if run.toy:
         return {'name': 'CPU, Triton interpreter'}
     about = torch.cuda.get_device_properties(0)
-    return {'name': about.name, 'capability': f'{about.major}.{about.minor}', 'l2_bytes': about.L2_cache_size,
-            'multiprocessors': about.multi_processor_count, 'memory_bytes': about.total_memory,
-            'date': time.strftime('%Y-%m-%d')}
+    return {
+        'name': about.name,
+        'capability': f'{about.major}.{about.minor}',
+        'l2_bytes': about.L2_cache_size,
+        'multiprocessors': about.multi_processor_count,
+        'memory_bytes': about.total_memory,
+        'date': time.strftime('%Y-%m-%d'),
+    }
 
 
 def _clocks() -> dict:
@@ -45,7 +62,7 @@ def _gemm(run: Run) -> float:
     """TFLOP/s of a square product of random numbers; zeros would run faster."""
     side = 64 if run.toy else 8192
     a, b = (torch.randn(side, side, device=run.device).to(run.dtype) for _ in range(2))
-    return _rate(run, lambda: a @ b, 2 * side ** 3)
+    return _rate(run, lambda: a @ b, 2 * side**3)
 
 
 def _copy(run: Run) -> float:

@@ -1,4 +1,5 @@
 """What the modes of our block do to results, memory and time, beside the peers."""
+
 from __future__ import annotations
 
 import functools
@@ -19,12 +20,16 @@ def measure_agreement(run: Run, arch: str) -> None:
     place = run.at('agreement', arch)
     for memory in ('plain', 'default', 'low'):
         for choice in ('torch',) if memory == 'plain' else ('torch', 'triton'):
-            run.item(place, f'{memory}, kernels {choice}', functools.partial(_errors, run, arch, memory, choice))
+            run.item(
+                place,
+                f'{memory}, kernels {choice}',
+                functools.partial(_errors, run, arch, memory, choice),
+            )
 
 
 def _errors(run: Run, arch: str, memory: str, choice: str) -> dict:
     # Layer scale near 1 lets the blocks be seen; that of a new network, 1e-6, would hide them.
-    made = functools.partial(ConvNeXt, arch_of(run, arch), layer_scale_init_value=.5)
+    made = functools.partial(ConvNeXt, arch_of(run, arch), layer_scale_init_value=0.5)
     torch.manual_seed(0)
     with torch.device(run.device):
         model, exact = made(memory=memory), made(memory='plain')
@@ -33,8 +38,10 @@ def _errors(run: Run, arch: str, memory: str, choice: str) -> dict:
     with kernels(run, choice):
         ours = _maps_and_gradients(model, images, torch.autocast(run.device, run.dtype))
     theirs = _maps_and_gradients(exact, images, torch.autocast(run.device, enabled=False))
-    return {name: float(torch.linalg.vector_norm(ours[name] - true) / torch.linalg.vector_norm(true))
-            for name, true in theirs.items()}
+    return {
+        name: float(torch.linalg.vector_norm(ours[name] - true) / torch.linalg.vector_norm(true))
+        for name, true in theirs.items()
+    }
 
 
 def _maps_and_gradients(model, images, autocast) -> dict[str, torch.Tensor]:
@@ -42,8 +49,10 @@ def _maps_and_gradients(model, images, autocast) -> dict[str, torch.Tensor]:
         maps = model(images)
     torch.manual_seed(1)
     torch.autograd.backward(maps, [torch.randn(y.shape, device=y.device).to(y.dtype) for y in maps])
-    return {'maps': torch.cat([y.detach().float().flatten() for y in maps]),
-            'gradients': torch.cat([one.grad.flatten() for one in model.parameters()])}
+    return {
+        'maps': torch.cat([y.detach().float().flatten() for y in maps]),
+        'gradients': torch.cat([one.grad.flatten() for one in model.parameters()]),
+    }
 
 
 def measure_memory(run: Run, arch: str) -> None:
@@ -51,17 +60,33 @@ def measure_memory(run: Run, arch: str) -> None:
     shape = run.report['settings']['shapes'][0]
     place = run.at('memory', f'{arch} {"x".join(map(str, shape))}')
     for name in (*run.report['settings']['peers'], *OUR_NAMES):
-        for choice in ('torch',) if name in ('ours plain', *run.report['settings']['peers']) else ('torch', 'triton'):
+        for choice in (
+            ('torch',)
+            if name in ('ours plain', *run.report['settings']['peers'])
+            else ('torch', 'triton')
+        ):
             label = name if choice == 'torch' else f'{name}, kernels {choice}'
-            run.item(place, label, functools.partial(_bytes, run, arch, shape, Form(name, kernels=choice)))
+            run.item(
+                place,
+                label,
+                functools.partial(_bytes, run, arch, shape, Form(name, kernels=choice)),
+            )
             run.free()
 
 
 def _bytes(run: Run, arch: str, shape, form: Form) -> dict:
     def deep(blocks: int):
         """Kept by a network with so many blocks in each stage."""
-        return make_step(run, form, arch, shape, True, lambda name, given, *_: build(
-            name, dict(depths=(blocks,) * 4, dims=get_variant(given).dims))).count_saved()
+        return make_step(
+            run,
+            form,
+            arch,
+            shape,
+            True,
+            lambda name, given, *_: build(
+                name, dict(depths=(blocks,) * 4, dims=get_variant(given).dims)
+            ),
+        ).count_saved()
 
     with kernels(run, form.kernels):
         step = make_step(run, form, arch, shape, training=True)
@@ -77,8 +102,12 @@ def measure_residual(run: Run, arch: str) -> None:
     for shape in run.report['settings']['shapes']:
         for training in (True, False):
             size = 'x'.join(map(str, shape))
-            run.item(run.at('residual_dtype'), f'{arch} {size} {"training step" if training else "inference"}',
-                     functools.partial(_residuals, run, arch, shape, training), needs=6.)
+            run.item(
+                run.at('residual_dtype'),
+                f'{arch} {size} {"training step" if training else "inference"}',
+                functools.partial(_residuals, run, arch, shape, training),
+                needs=6.0,
+            )
 
 
 def _residuals(run: Run, arch: str, shape, training: bool) -> dict:
@@ -87,9 +116,18 @@ def _residuals(run: Run, arch: str, shape, training: bool) -> dict:
         for residual in RESIDUALS:
             label, form = f'{residual}, kernels {choice}', Form('ours', kernels=choice)
             with kernels(run, choice):
-                step = make_step(run, form, arch, shape, training, lambda _, given, *rest: ConvNeXt(
-                    given, residual_dtype=residual))
-                found[label] = {'saved_bytes': step.count_saved(), 'peak_bytes': step.measure_peak()}
+                step = make_step(
+                    run,
+                    form,
+                    arch,
+                    shape,
+                    training,
+                    lambda _, given, *rest: ConvNeXt(given, residual_dtype=residual),
+                )
+                found[label] = {
+                    'saved_bytes': step.count_saved(),
+                    'peak_bytes': step.measure_peak(),
+                }
             calls[label] = functools.partial(_call, run, choice, step)
     for label, ms in run.times(calls, seconds=2).items():
         found[label]['ms'] = ms

@@ -1,4 +1,5 @@
 """The report of ``gpu.py`` as text."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -10,7 +11,14 @@ def lines(report: dict) -> Iterator[str]:
     yield report['settings']['note'] or str(report.get('facts', {}).get('device'))
     yield from (f'  {name}: {value}' for name, value in report.get('facts', {}).items())
     yield from _operations(report)
-    for part in ('depthwise of torch', 'tune', 'agreement', 'backbones', 'memory', 'residual_dtype'):
+    for part in (
+        'depthwise of torch',
+        'tune',
+        'agreement',
+        'backbones',
+        'memory',
+        'residual_dtype',
+    ):
         for title, entries in report.get(part, {}).items():
             yield f'\n{part}, {title}'
             rows = sorted(entries.items(), key=_ms) if part == 'backbones' else entries.items()
@@ -25,7 +33,10 @@ def _operations(report: dict) -> Iterator[str]:
         for name, stages in operations.items():
             yield f'  {name}: {"worth it" if worth_it(stages) else "leave it to torch"}'
             faster = gains(stages)
-            yield from (f'    {stage}  {_operation(entry, faster.get(stage))}' for stage, entry in stages.items())
+            yield from (
+                f'    {stage}  {_operation(entry, faster.get(stage))}'
+                for stage, entry in stages.items()
+            )
     if 'operations' in report:
         yield '\nfor dispatch.MEASURED:'
         yield from (f'    {name!r}: {text!r},' for name, text in winners(report).items())
@@ -45,10 +56,14 @@ def _goals(report: dict) -> Iterator[str]:
         if 'ratio' not in found:
             yield f'  {case:36} {found["verdict"]}'
             continue
-        yield (f'  {case:36} {found["ratio"]:.2f}x, goal {found["goal"]}: {found["verdict"]} [{found["to_anchor"]}x, '
-               f'goal {found["goal_to_anchor"]}: {found["verdict_to_anchor"]}]')
-        yield (f'    {found["ours"]}: {found["ms"]} ms; {found["peer"]}: {found["peer_ms"]} ms; '
-               f'peers compiled: {found["compiled_peers"]}')
+        yield (
+            f'  {case:36} {found["ratio"]:.2f}x, goal {found["goal"]}: {found["verdict"]} [{found["to_anchor"]}x, '
+            f'goal {found["goal_to_anchor"]}: {found["verdict_to_anchor"]}]'
+        )
+        yield (
+            f'    {found["ours"]}: {found["ms"]} ms; {found["peer"]}: {found["peer_ms"]} ms; '
+            f'peers compiled: {found["compiled_peers"]}'
+        )
     yield '\nmemory goals: what a block keeps over timm; peak of a step over the least of a peer'
     for title, modes in report.get('memory goals', {}).items():
         yield from (f'  {title}, {name}: {_short(entry)}' for name, entry in modes.items())
@@ -61,8 +76,10 @@ def _ms(row: tuple[str, dict]) -> float:
 def _short(entry) -> str:
     if not isinstance(entry, dict):
         return f'{entry:.4g}' if isinstance(entry, float) else str(entry)
-    return '; '.join(f'{name} {_megabytes(value) if name.endswith("_bytes") else _short(value)}'
-                     for name, value in entry.items())
+    return '; '.join(
+        f'{name} {_megabytes(value) if name.endswith("_bytes") else _short(value)}'
+        for name, value in entry.items()
+    )
 
 
 def _megabytes(value: int | None) -> str:

@@ -1,4 +1,5 @@
 """What the parts of ``gpu.py`` share: the report on disk, the clock, and the times of calls."""
+
 from __future__ import annotations
 
 import functools
@@ -35,7 +36,9 @@ class Run:
         self.file, self.ends, self.report = file, ends, json.loads(file.read_text())
         self.toy = self.report['settings']['toy']
         self.device = 'cpu' if self.toy else 'cuda'
-        self.dtype = torch.float16 if self.toy else torch.bfloat16  # Triton's interpreter has no bf16 products
+        self.dtype = (
+            torch.float16 if self.toy else torch.bfloat16
+        )  # Triton's interpreter has no bf16 products
         if not self.toy:
             size = 2 * torch.cuda.get_device_properties(0).L2_cache_size
             self._cache = torch.empty(size, dtype=torch.int8, device=self.device)
@@ -60,12 +63,16 @@ class Run:
         new.write_text(json.dumps(self.report, indent=1) + '\n')
         new.replace(self.file)
 
-    def item(self, place: dict, name: str, function: Callable[[], object], needs: float = 1.) -> object:
+    def item(
+        self, place: dict, name: str, function: Callable[[], object], needs: float = 1.0
+    ) -> object:
         """``place[name] = function()``, or the reason why not; a process that dies in it leaves one too."""
         if name in place:
             return place[name]
         if self.left() < needs:
-            place[name] = {'not run': f'{needs:.0f} s may be needed, {max(self.left(), 0):.0f} s were left'}
+            place[name] = {
+                'not run': f'{needs:.0f} s may be needed, {max(self.left(), 0):.0f} s were left'
+            }
             return place[name]
         place[name] = UNFINISHED
         self.write()
@@ -77,7 +84,9 @@ class Run:
         self.write()
         return place[name]
 
-    def times(self, calls: dict[str, Callable], seconds: float, cold: bool = False) -> dict[str, float]:
+    def times(
+        self, calls: dict[str, Callable], seconds: float, cold: bool = False
+    ) -> dict[str, float]:
         """Median milliseconds of each call, all in turn, in rounds for ``seconds``.
 
         Args:

@@ -5,6 +5,7 @@
 The launchers run on tensors without memory and their launches are recorded: what is compiled is what a GPU would get.
 Registers are for each thread. A stack above 0 bytes means that values are spilled to memory; the exit status is then 1.
 """
+
 import argparse
 import contextlib
 import re
@@ -34,21 +35,36 @@ CUOBJDUMP = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin' / 'cuob
 @dataclass
 class Launch:
     """A recorded launch: kernel, arguments by name, options of the compiler, programs."""
+
     kernel: JITFunction
     arguments: dict
     options: dict
     programs: int
 
     def source(self) -> ASTSource:
-        constants = {name: value for name, value in self.arguments.items() if self._param(name).is_constexpr}
-        signature = {name: 'constexpr' if name in constants else self._type(value)
-                     for name, value in self.arguments.items()}
-        aligned = [index for index, (name, value) in enumerate(self.arguments.items()) if self._divides(name, value)]
-        return ASTSource(fn=self.kernel, signature=signature, constexprs=constants,
-                         attrs={(index,): [['tt.divisibility', 16]] for index in aligned})
+        constants = {
+            name: value for name, value in self.arguments.items() if self._param(name).is_constexpr
+        }
+        signature = {
+            name: 'constexpr' if name in constants else self._type(value)
+            for name, value in self.arguments.items()
+        }
+        aligned = [
+            index
+            for index, (name, value) in enumerate(self.arguments.items())
+            if self._divides(name, value)
+        ]
+        return ASTSource(
+            fn=self.kernel,
+            signature=signature,
+            constexprs=constants,
+            attrs={(index,): [['tt.divisibility', 16]] for index in aligned},
+        )
 
     def compile(self, arch: int):
-        return triton.compile(self.source(), target=GPUTarget('cuda', arch, 32), options=self.options)
+        return triton.compile(
+            self.source(), target=GPUTarget('cuda', arch, 32), options=self.options
+        )
 
     def first_form(self) -> str:
         """Triton's own first form of the kernel, before any pass, as text."""
@@ -57,8 +73,15 @@ class Launch:
         ir.load_dialects(context)
         backend.load_dialects(context)
         options = backend.parse_options(dict(self.options))
-        return str(self.source().make_ir(
-            target, options, backend.get_codegen_implementation(options), backend.get_module_map(), context))
+        return str(
+            self.source().make_ir(
+                target,
+                options,
+                backend.get_codegen_implementation(options),
+                backend.get_module_map(),
+                context,
+            )
+        )
 
     def _param(self, name: str):
         return next(param for param in self.kernel.params if param.name == name)
@@ -66,8 +89,11 @@ class Launch:
     def _divides(self, name: str, value) -> bool:
         if isinstance(value, torch.Tensor):
             return True  # torch's allocations are aligned
-        return isinstance(value, int) and not (self._param(name).is_constexpr or self._param(name).do_not_specialize
-                                               ) and value % 16 == 0
+        return (
+            isinstance(value, int)
+            and not (self._param(name).is_constexpr or self._param(name).do_not_specialize)
+            and value % 16 == 0
+        )
 
     @staticmethod
     def _type(value) -> str:
@@ -83,7 +109,9 @@ def recorded():
 
     def record(self, *args, grid, warmup, **kwargs):
         options = {name: kwargs.pop(name) for name in OPTIONS & kwargs.keys()}
-        launches.append(Launch(self, {**dict(zip(self.arg_names, args)), **kwargs}, options, grid[0]))
+        launches.append(
+            Launch(self, {**dict(zip(self.arg_names, args)), **kwargs}, options, grid[0])
+        )
 
     JITFunction.run = record
     try:
@@ -94,14 +122,17 @@ def recorded():
 
 def arguments_of(operation: str, channels: int, dtype: torch.dtype) -> tuple:
     """Arguments without memory, as from a batch of 16: activations and factors in ``dtype``, the rest in fp32."""
+
     def empty(*shape, dtype=torch.float32):
         return torch.empty(shape, dtype=dtype, device='meta')
 
     side = (16, 64, 64)
     x, wide = empty(*side, channels, dtype=dtype), empty(*side, 4 * channels, dtype=dtype)
     vector, hidden, scale, statistic = empty(channels), empty(4 * channels), empty(16), empty(*side)
-    filters, widen, narrow = (empty(*shape, dtype=dtype) for shape in
-                              [(channels, 1, 7, 7), (4 * channels, channels), (channels, 4 * channels)])
+    filters, widen, narrow = (
+        empty(*shape, dtype=dtype)
+        for shape in [(channels, 1, 7, 7), (4 * channels, channels), (channels, 4 * channels)]
+    )
     return {
         'depthwise_conv': (x, filters, vector),
         'depthwise_input_grad': (x, filters, x),
@@ -141,7 +172,12 @@ def resources(compiled) -> tuple[int, int, int]:
 def widths(operation: str, dtype: str) -> list[int]:
     """Those of WIDTHS that an operation takes, and the widest that it takes."""
     limit = dispatch.WIDEST.get(operation, 1 << 30)
-    return sorted({min(channels, limit) for channels in (*WIDTHS[dtype], *([limit] if limit < 1 << 30 else []))})
+    return sorted(
+        {
+            min(channels, limit)
+            for channels in (*WIDTHS[dtype], *([limit] if limit < 1 << 30 else []))
+        }
+    )
 
 
 def rows(archs: list[int], dtypes: list[str], operations: list[str]):
@@ -155,10 +191,14 @@ def rows(archs: list[int], dtypes: list[str], operations: list[str]):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--arch', type=int, nargs='+', default=ARCHS)
     parser.add_argument('--dtype', nargs='+', default=list(WIDTHS), choices=WIDTHS)
-    parser.add_argument('--only', nargs='+', default=dispatch.OPERATIONS, choices=dispatch.OPERATIONS)
+    parser.add_argument(
+        '--only', nargs='+', default=dispatch.OPERATIONS, choices=dispatch.OPERATIONS
+    )
     args = parser.parse_args()
     heads = [f'sm_{arch} registers / stack / shared' for arch in args.arch]
     print('|', ' | '.join(['operation', 'kernel', 'dtype', 'C', 'warps', *heads]), '|')
@@ -166,7 +206,12 @@ def main() -> int:
     spilled = 0
     for *names, used in rows(args.arch, args.dtype, args.only):
         spilled += sum(stack > 0 for _, stack, _ in used)
-        print('|', ' | '.join([*map(str, names), *(f'{r} / {s} / {m}' for r, s, m in used)]), '|', flush=True)
+        print(
+            '|',
+            ' | '.join([*map(str, names), *(f'{r} / {s} / {m}' for r, s, m in used)]),
+            '|',
+            flush=True,
+        )
     print(f'\n{spilled} spilled; triton {triton.__version__}')
     return int(spilled > 0)
 

@@ -14,6 +14,7 @@ backward, without weights and input. Where heads take most of the peak, a leaner
 ``rest`` is the part of the model's peak beyond what the backbone saves. 'plain' keeps what other libraries' eager
 networks keep: it is autograd's own formula of the same operations.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -24,7 +25,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a checkout that is not installed
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # works from a checkout that is not installed
 
 import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
 import torch  # noqa: E402
@@ -41,16 +44,33 @@ from training_modes import set_precision  # noqa: E402
 
 CONFIGS = ['configs/upernet_convnext_t_ade20k.py', 'configs/mask_rcnn_convnext_t_coco.py']
 # mode -> settings of the backbone
-MODES = {'plain': dict(memory='plain'), 'default': dict(memory='default'), 'low': dict(memory='low'),
-         'plain, with_cp': dict(memory='plain', with_cp=True)}
-COLUMNS = ('mode', 's / step', 'resident MiB', 'to plain', 'model peak MiB', 'to plain', 'rest MiB',
-           'backbone peak MiB', 'to plain', 'saved MiB', 'to plain')
+MODES = {
+    'plain': dict(memory='plain'),
+    'default': dict(memory='default'),
+    'low': dict(memory='low'),
+    'plain, with_cp': dict(memory='plain', with_cp=True),
+}
+COLUMNS = (
+    'mode',
+    's / step',
+    'resident MiB',
+    'to plain',
+    'model peak MiB',
+    'to plain',
+    'rest MiB',
+    'backbone peak MiB',
+    'to plain',
+    'saved MiB',
+    'to plain',
+)
 
 
 class BackboneStep(Step):
     """Forward, and backward from random gradients, of a network that is there already."""
 
-    def __init__(self, network: torch.nn.Module, setup: plan.Setup):  # and not Step's, which builds one
+    def __init__(
+        self, network: torch.nn.Module, setup: plan.Setup
+    ):  # and not Step's, which builds one
         self.setup, self.device = setup, torch.device(setup.device)
         self.model = self.call = network
         self.input, self._gradients = torch.randn(setup.shape, device=self.device), []
@@ -80,7 +100,7 @@ def build(config: str, mode: str, setup: plan.Setup) -> tuple[torch.nn.Module, o
     if 'size' in cfg.model.data_preprocessor:
         cfg.model.data_preprocessor.size = setup.shape[2:]
     set_precision(cfg, setup.dtype)
-    cfg.optim_wrapper.optimizer.lr = 0.
+    cfg.optim_wrapper.optimizer.lr = 0.0
     init_default_scope(cfg.default_scope)
     MMLogger.get_current_instance().setLevel('WARNING')  # a line for each parameter
     torch.manual_seed(0)
@@ -94,11 +114,15 @@ def check(config: str, batch: int, size: int) -> None:
     """Raise ConfigError for a config that cannot be read, or pictures that it cannot train."""
     cfg = apis.load_config(config)
     if cfg.get('default_scope') not in ('mmseg', 'mmdet'):
-        raise apis.ConfigError(f"{config} needs a model of mmseg or mmdet; its default_scope is "
-                               f"{cfg.get('default_scope')!r}")
+        raise apis.ConfigError(
+            f'{config} needs a model of mmseg or mmdet; its default_scope is '
+            f'{cfg.get("default_scope")!r}'
+        )
     if batch < (least := 2 if cfg.default_scope == 'mmseg' else 1):
-        raise apis.ConfigError(f'{config} needs {least} pictures or more at a time (--batch); got {batch}. BatchNorm '
-                               'behind a pooling to one pixel, as in UperNet, has no variance in a single one')
+        raise apis.ConfigError(
+            f'{config} needs {least} pictures or more at a time (--batch); got {batch}. BatchNorm '
+            'behind a pooling to one pixel, as in UperNet, has no variance in a single one'
+        )
     if size < 64:
         raise apis.ConfigError(f'pictures need sides of 64 or more (--size); got {size}')
 
@@ -108,12 +132,20 @@ def draw_batch(setup: plan.Setup) -> dict:
     batch, channels, *size = setup.shape
     if DefaultScope.get_current_instance().scope_name == 'mmdet':
         from mmdet.testing import demo_mm_inputs
-        return demo_mm_inputs(batch, (channels, *size), num_items=[8] * batch, num_classes=6, with_mask=True)
+
+        return demo_mm_inputs(
+            batch, (channels, *size), num_items=[8] * batch, num_classes=6, with_mask=True
+        )
     from mmseg.structures import SegDataSample
+
     labels = [PixelData(data=torch.randint(0, 6, (1, *size))) for _ in range(batch)]
     images = torch.randint(0, 256, setup.shape, dtype=torch.uint8)
-    return dict(inputs=list(images), data_samples=[
-        SegDataSample(gt_sem_seg=one, metainfo=dict(img_shape=tuple(size))) for one in labels])
+    return dict(
+        inputs=list(images),
+        data_samples=[
+            SegDataSample(gt_sem_seg=one, metainfo=dict(img_shape=tuple(size))) for one in labels
+        ],
+    )
 
 
 def work(config: str, mode: str, setup: plan.Setup, part: str) -> dict:
@@ -121,10 +153,21 @@ def work(config: str, mode: str, setup: plan.Setup, part: str) -> dict:
     model, wrapper = build(config, mode, setup)
     step = ModelStep(model, wrapper, draw_batch(setup), setup)
     if part == 'time':
-        return dict(config=config, mode=mode, seconds=[step.time()[0] for _ in range(3)], resident=step.measure_peak())
+        return dict(
+            config=config,
+            mode=mode,
+            seconds=[step.time()[0] for _ in range(3)],
+            resident=step.measure_peak(),
+        )
     peak, backbone = step.measure_peak(), BackboneStep(model.backbone, setup)
-    return dict(config=config, mode=mode, model_peak=peak, backbone_peak=backbone.measure_peak(),
-                saved=backbone.count_saved(), parameters=sum(one.nbytes for one in model.parameters()))
+    return dict(
+        config=config,
+        mode=mode,
+        model_peak=peak,
+        backbone_peak=backbone.measure_peak(),
+        saved=backbone.count_saved(),
+        parameters=sum(one.nbytes for one in model.parameters()),
+    )
 
 
 def start(args: argparse.Namespace, config: str, mode: str) -> dict:
@@ -142,25 +185,52 @@ def start(args: argparse.Namespace, config: str, mode: str) -> dict:
 
 def make_row(result: dict, plain: dict) -> tuple[str, ...]:
     """Memory as MiB and as a part of what 'plain' takes."""
+
     def show(key: str) -> tuple[str, str]:
         value, whole = result[key], plain[key]
-        return ('-', '-') if value is None else (f'{value / MIB:.0f}', f'{value / whole:.2f}' if whole else '-')
+        return (
+            ('-', '-')
+            if value is None
+            else (f'{value / MIB:.0f}', f'{value / whole:.2f}' if whole else '-')
+        )
+
     rest = None if result['model_peak'] is None else result['model_peak'] - result['saved']
-    return (result['mode'], f'{statistics.median(result["seconds"]):.2f}', *show('resident'), *show('model_peak'),
-            '-' if rest is None else f'{rest / MIB:.0f}', *show('backbone_peak'), *show('saved'))
+    return (
+        result['mode'],
+        f'{statistics.median(result["seconds"]):.2f}',
+        *show('resident'),
+        *show('model_peak'),
+        '-' if rest is None else f'{rest / MIB:.0f}',
+        *show('backbone_peak'),
+        *show('saved'),
+    )
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--configs', nargs='+', default=CONFIGS, help='of mmseg and mmdet models (default: UperNet T '
-                        'and Mask R-CNN T)')
-    parser.add_argument('--modes', nargs='+', default=list(MODES), choices=MODES, metavar='MODE',
-                        help=f'of {", ".join(map(repr, MODES))}; plain is always measured (default: all)')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--configs',
+        nargs='+',
+        default=CONFIGS,
+        help='of mmseg and mmdet models (default: UperNet T and Mask R-CNN T)',
+    )
+    parser.add_argument(
+        '--modes',
+        nargs='+',
+        default=list(MODES),
+        choices=MODES,
+        metavar='MODE',
+        help=f'of {", ".join(map(repr, MODES))}; plain is always measured (default: all)',
+    )
     parser.add_argument('--size', type=int, default=512, help="the pictures' sides (default: 512)")
     parser.add_argument('--batch', type=int, default=2, help='pictures (default: 2)')
     parser.add_argument('--amp', choices=['fp32', 'bf16'], default='fp32', help='(default: fp32)')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/model_memory'), help='(default: %(default)s)')
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/model_memory'), help='(default: %(default)s)'
+    )
     parser.add_argument('--work', nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -181,12 +251,20 @@ def main() -> None:
     for config in args.configs:
         done = [start(args, config, mode) for mode in dict.fromkeys(['plain', *args.modes])]
         results += done
-        print(f'\n{Path(config).stem}, {args.batch} x 3 x {args.size} x {args.size}, {args.amp}, {args.device}; '
-              f'weights {done[0]["parameters"] / MIB:.0f} MiB')
+        print(
+            f'\n{Path(config).stem}, {args.batch} x 3 x {args.size} x {args.size}, {args.amp}, {args.device}; '
+            f'weights {done[0]["parameters"] / MIB:.0f} MiB'
+        )
         print(format_table(COLUMNS, [make_row(one, plain=done[0]) for one in done]), flush=True)
     args.out.mkdir(parents=True, exist_ok=True)
-    write_json(dict(command=' '.join(['python', 'benchmarks/model_memory.py', *sys.argv[1:]]),
-                    system=describe_system(device=args.device), results=results), args.out / 'model_memory.json')
+    write_json(
+        dict(
+            command=' '.join(['python', 'benchmarks/model_memory.py', *sys.argv[1:]]),
+            system=describe_system(device=args.device),
+            results=results,
+        ),
+        args.out / 'model_memory.json',
+    )
 
 
 if __name__ == '__main__':

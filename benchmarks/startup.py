@@ -6,6 +6,7 @@ Goals: importing ``convnext_dense`` < 0.3 s, building tiny < 0.3 s, neither brin
 compiled: the compilers' caches, empty at the start, stay empty. Also, without a goal, what ``from convnext_dense import
 ConvNeXt`` takes: timm, mmengine, and torchvision, which imports torch's compiler. Exit status 1: a goal is missed.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-GOALS = {'import convnext_dense': .3, 'ConvNeXt("tiny")': .3}
+GOALS = {'import convnext_dense': 0.3, 'ConvNeXt("tiny")': 0.3}
 
 # torch first, so that its own import does not count.
 CODE = """
@@ -41,8 +42,13 @@ def run_once() -> tuple[dict[str, list], bool]:
     with tempfile.TemporaryDirectory() as folder:
         paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
         environment = os.environ | dict.fromkeys(CACHES, folder) | dict(PYTHONPATH=paths)
-        run = subprocess.run([sys.executable, '-c', CODE], env=environment, check=True, text=True,
-                             stdout=subprocess.PIPE)
+        run = subprocess.run(
+            [sys.executable, '-c', CODE],
+            env=environment,
+            check=True,
+            text=True,
+            stdout=subprocess.PIPE,
+        )
         return json.loads(run.stdout.splitlines()[-1]), any(Path(folder).iterdir())
 
 
@@ -58,7 +64,11 @@ def main() -> int:
         goal = GOALS.get(line)
         is_met = goal is None or (median < goal and not brought)
         met &= is_met
-        verdict = '' if goal is None else f'goal < {goal} s and no compiler: {"met" if is_met else "MISSED"}'
+        verdict = (
+            ''
+            if goal is None
+            else f'goal < {goal} s and no compiler: {"met" if is_met else "MISSED"}'
+        )
         print(f'{line:35} {median:6.3f} s   brings {brought or "no compiler":38} {verdict}')
     print(f'something compiled: {any(compiled for _, compiled in runs)}')
     return int(not met)

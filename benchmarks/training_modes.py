@@ -10,6 +10,7 @@ weight off by the dtype's rounding error. A mode has the same curve if its mean 
 greater yardstick's. ``residual bf16`` is another computation: shown, not judged. 'default' runs in its lean form
 however small the maps. Exit status 1: a curve is not the same, or the random numbers are not.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -22,7 +23,9 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a checkout that is not installed
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # works from a checkout that is not installed
 
 import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
 import torch  # noqa: E402
@@ -59,7 +62,10 @@ class Bf16OptimWrapper(OptimWrapper):
 
     @contextlib.contextmanager
     def optim_context(self, model):
-        with super().optim_context(model), torch.autocast(next(model.parameters()).device.type, torch.bfloat16):
+        with (
+            super().optim_context(model),
+            torch.autocast(next(model.parameters()).device.type, torch.bfloat16),
+        ):
             yield
 
 
@@ -72,9 +78,14 @@ class Curve(Hook):
         self.nudge, self.digest, self.loss, self.seconds = nudge, hashlib.sha256(), [], []
 
     def before_train(self, runner) -> None:
-        generator = torch.Generator().manual_seed(1)  # of its own: the run's numbers stay those of the others
+        generator = torch.Generator().manual_seed(
+            1
+        )  # of its own: the run's numbers stay those of the others
         for parameter in runner.model.parameters() if self.nudge else ():
-            sign = torch.randint(0, 2, parameter.shape, generator=generator).to(parameter.device) * 2 - 1
+            sign = (
+                torch.randint(0, 2, parameter.shape, generator=generator).to(parameter.device) * 2
+                - 1
+            )
             parameter.data.copy_(parameter.double() * (1 + sign.double() * self.nudge))
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
@@ -103,9 +114,22 @@ def make_config(args: argparse.Namespace, run: str) -> Config:
     apis.require_data(cfg, ['train_dataloader'])
     cfg.model.backbone.update(init_cfg=None, drop_path_rate=args.drop_path, **RUNS[run])
     set_precision(cfg, run[:4])
-    cfg.merge_from_dict({'randomness.seed': 0, 'train_cfg.max_iters': args.iterations, 'load_from': None,
-                         'resume': False, 'log_level': 'WARNING', 'custom_hooks': [], 'default_hooks.checkpoint': None})
-    for part in (f'{split}_{kind}' for split in ('val', 'test') for kind in ('cfg', 'dataloader', 'evaluator')):
+    cfg.merge_from_dict(
+        {
+            'randomness.seed': 0,
+            'train_cfg.max_iters': args.iterations,
+            'load_from': None,
+            'resume': False,
+            'log_level': 'WARNING',
+            'custom_hooks': [],
+            'default_hooks.checkpoint': None,
+        }
+    )
+    for part in (
+        f'{split}_{kind}'
+        for split in ('val', 'test')
+        for kind in ('cfg', 'dataloader', 'evaluator')
+    ):
         cfg[part] = None
     return cfg
 
@@ -116,11 +140,20 @@ def work(args: argparse.Namespace) -> None:
     start = time.perf_counter()
     runner = Runner.from_cfg(make_config(args, args.work))
     eps = torch.finfo(torch.bfloat16 if args.work.startswith('bf16') else torch.float32).eps
-    curve = Curve(eps / 2 if args.work.endswith(NUDGED) else 0.)
+    curve = Curve(eps / 2 if args.work.endswith(NUDGED) else 0.0)
     runner.register_hook(curve)
     runner.train()
-    write_json(dict(run=args.work, loss=curve.loss, seconds=curve.seconds, total=time.perf_counter() - start,
-                    threads=torch.get_num_threads(), random=curve.digest.hexdigest()), name_file(args, args.work))
+    write_json(
+        dict(
+            run=args.work,
+            loss=curve.loss,
+            seconds=curve.seconds,
+            total=time.perf_counter() - start,
+            threads=torch.get_num_threads(),
+            random=curve.digest.hexdigest(),
+        ),
+        name_file(args, args.work),
+    )
 
 
 def name_file(args: argparse.Namespace, run: str) -> Path:
@@ -130,8 +163,12 @@ def name_file(args: argparse.Namespace, run: str) -> Path:
 def start(args: argparse.Namespace, run: str) -> dict:
     threads = args.threads or torch.get_num_threads()
     threads = (2 if threads == 1 else 1) if run.endswith(THREADS) else threads
-    command = subprocess.run([sys.executable, __file__, *sys.argv[1:], '--work', run], capture_output=True, text=True,
-                             env=os.environ | dict(OMP_NUM_THREADS=str(threads)))
+    command = subprocess.run(
+        [sys.executable, __file__, *sys.argv[1:], '--work', run],
+        capture_output=True,
+        text=True,
+        env=os.environ | dict(OMP_NUM_THREADS=str(threads)),
+    )
     if command.returncode:
         sys.exit(f'{run}: {command.stderr[-3000:]}')
     result = json.loads(name_file(args, run).read_text())
@@ -140,15 +177,35 @@ def start(args: argparse.Namespace, run: str) -> dict:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--config', default='configs/upernet_convnext_atto_sample.py', help='(default: %(default)s)')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--config', default='configs/upernet_convnext_atto_sample.py', help='(default: %(default)s)'
+    )
     parser.add_argument('--iterations', type=int, default=200, help='of each run (default: 200)')
-    parser.add_argument('--drop-path', type=float, default=.1, help='rate of the last block (default: 0.1)')
+    parser.add_argument(
+        '--drop-path', type=float, default=0.1, help='rate of the last block (default: 0.1)'
+    )
     parser.add_argument('--threads', type=int, help="of torch (default: torch's)")
-    parser.add_argument('--runs', nargs='+', choices=RUNS, default=list(RUNS), metavar='RUN',
-                        help='some of them alone; the reference of their dtype is added')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='as in tools/train.py')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/training_modes'), help='(default: %(default)s)')
+    parser.add_argument(
+        '--runs',
+        nargs='+',
+        choices=RUNS,
+        default=list(RUNS),
+        metavar='RUN',
+        help='some of them alone; the reference of their dtype is added',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='as in tools/train.py',
+    )
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/training_modes'), help='(default: %(default)s)'
+    )
     parser.add_argument('--work', choices=RUNS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -156,7 +213,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = parse_args()
     try:
-        make_config(args, args.work or 'fp32 plain')  # a wrong one is refused before a process is started
+        make_config(
+            args, args.work or 'fp32 plain'
+        )  # a wrong one is refused before a process is started
         if args.work:
             work(args)
             return 0
@@ -167,9 +226,15 @@ def main() -> int:
     results = {run: start(args, run) for run in RUNS if run in needed}
     good = judge(results)
     print(format_table(COLUMNS, [make_row(result) for result in results.values()]))
-    write_json(dict(command=' '.join(['python', 'benchmarks/training_modes.py', *sys.argv[1:]]), limit=LIMIT,
-                    system=describe_system(device=default_device()), runs=results),
-               args.out / 'training_modes.json')
+    write_json(
+        dict(
+            command=' '.join(['python', 'benchmarks/training_modes.py', *sys.argv[1:]]),
+            limit=LIMIT,
+            system=describe_system(device=default_device()),
+            runs=results,
+        ),
+        args.out / 'training_modes.json',
+    )
     draw(results, args.out / 'training_modes.png')
     print(f'written: {args.out}/training_modes.json and .png')
     return int(not good)

@@ -7,10 +7,16 @@ Command:  bash tools/dist_train.sh configs/cascade_mask_rcnn_convnext_b_22k_coco
 Cost:     146 M parameters, 964 GMACs at 1280 x 800 (the authors' count)
 Expected: 54.0 box AP, 46.9 mask AP (the authors' scores). Ours: not yet run.
 """
+
 _base_ = 'cascade_mask_rcnn_convnext_t_coco.py'
 model = dict(
     backbone=dict(
-        arch='base', drop_path_rate=0.6,
-        init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_base_22k_224.pth')),
-    neck=dict(in_channels=[128, 256, 512, 1024]))
+        arch='base',
+        drop_path_rate=0.6,
+        init_cfg=dict(
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_base_22k_224.pth'
+        ),
+    ),
+    neck=dict(in_channels=[128, 256, 512, 1024]),
+)
 optim_wrapper = dict(optimizer=dict(lr=1e-4), paramwise_cfg=dict(decay_rate=0.8, num_layers=12))

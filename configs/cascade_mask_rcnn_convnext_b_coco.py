@@ -7,10 +7,16 @@ Command:  bash tools/dist_train.sh configs/cascade_mask_rcnn_convnext_b_coco.py 
 Cost:     146 M parameters, 964 GMACs at 1280 x 800 (the authors' count)
 Expected: 52.7 box AP, 45.6 mask AP (the authors' scores). Ours: not yet run.
 """
+
 _base_ = 'cascade_mask_rcnn_convnext_t_coco.py'
 model = dict(
     backbone=dict(
-        arch='base', drop_path_rate=0.7,
-        init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_base_1k_224.pth')),
-    neck=dict(in_channels=[128, 256, 512, 1024]))
+        arch='base',
+        drop_path_rate=0.7,
+        init_cfg=dict(
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_base_1k_224.pth'
+        ),
+    ),
+    neck=dict(in_channels=[128, 256, 512, 1024]),
+)
 optim_wrapper = dict(paramwise_cfg=dict(decay_rate=0.8, num_layers=12))

@@ -7,14 +7,22 @@ Command:  bash tools/dist_train.sh configs/cascade_mask_rcnn_convnext_l_22k_coco
 Cost:     255 M parameters, 1,354 GMACs at 1280 x 800 (the authors' count); single precision
 Expected: 54.8 box AP, 47.6 mask AP (the authors' scores). Ours: not yet run.
 """
+
 _base_ = 'cascade_mask_rcnn_convnext_t_coco.py'
 model = dict(
     backbone=dict(
-        arch='large', drop_path_rate=0.7,
-        init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_large_22k_224.pth')),
-    neck=dict(in_channels=[192, 384, 768, 1536]))
+        arch='large',
+        drop_path_rate=0.7,
+        init_cfg=dict(
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_large_22k_224.pth'
+        ),
+    ),
+    neck=dict(in_channels=[192, 384, 768, 1536]),
+)
 optim_wrapper = dict(
-    _delete_=True, type='OptimWrapper',
+    _delete_=True,
+    type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
     constructor='convnext_dense.LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(decay_rate=0.7, decay_type='layer_wise', num_layers=12))
+    paramwise_cfg=dict(decay_rate=0.7, decay_type='layer_wise', num_layers=12),
+)

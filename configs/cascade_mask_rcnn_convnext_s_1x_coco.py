@@ -6,6 +6,7 @@ Command:  bash tools/dist_train.sh configs/cascade_mask_rcnn_convnext_s_1x_coco.
           python tools/test.py configs/cascade_mask_rcnn_convnext_s_1x_coco.py CHECKPOINT [--tta] [--per-class]
 Expected: no published score. Ours: not yet run.
 """
+
 _base_ = 'cascade_mask_rcnn_convnext_s_coco.py'
 train_cfg = dict(max_epochs=12)
 param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], milestones=[8, 11])]

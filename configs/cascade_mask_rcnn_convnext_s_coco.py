@@ -7,9 +7,15 @@ Command:  bash tools/dist_train.sh configs/cascade_mask_rcnn_convnext_s_coco.py 
 Cost:     108 M parameters, 827 GMACs at 1280 x 800 (the authors' count)
 Expected: 51.9 box AP, 45.0 mask AP (the authors' scores). Ours: not yet run.
 """
+
 _base_ = 'cascade_mask_rcnn_convnext_t_coco.py'
 model = dict(
     backbone=dict(
-        arch='small', drop_path_rate=0.6,
-        init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_small_1k_224.pth')))
+        arch='small',
+        drop_path_rate=0.6,
+        init_cfg=dict(
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_small_1k_224.pth'
+        ),
+    )
+)
 optim_wrapper = dict(paramwise_cfg=dict(num_layers=12))

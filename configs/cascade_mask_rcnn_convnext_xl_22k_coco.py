@@ -7,9 +7,15 @@ Command:  bash tools/dist_train.sh configs/cascade_mask_rcnn_convnext_xl_22k_coc
 Cost:     407 M parameters, 1,898 GMACs at 1280 x 800 (the authors' count); single precision
 Expected: 55.2 box AP, 47.7 mask AP (the authors' scores). Ours: not yet run.
 """
+
 _base_ = 'cascade_mask_rcnn_convnext_l_22k_coco.py'
 model = dict(
     backbone=dict(
-        arch='xlarge', drop_path_rate=0.8,
-        init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_xlarge_22k_224.pth')),
-    neck=dict(in_channels=[256, 512, 1024, 2048]))
+        arch='xlarge',
+        drop_path_rate=0.8,
+        init_cfg=dict(
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_xlarge_22k_224.pth'
+        ),
+    ),
+    neck=dict(in_channels=[256, 512, 1024, 2048]),
+)

@@ -4,19 +4,35 @@ Measured: top-1 60.3 with averaged weights, 60.0 with plain ones (seed 0, one th
           ridge regression on pixels 29, chance 10
 Command:  python tools/prepare_data.py sample && python tools/train.py configs/convnext_atto_sample.py
 """
+
 _base_ = 'convnext_t_in1k.py'
 data_root = 'data/sample/imagenet'
 max_epochs, warmup_epochs = 25, 1
 model = dict(
-    arch='atto', num_classes=10, drop_path_rate=0., layer_scale_init_value=1.0,
-    data_preprocessor=dict(mixup=None, random_erasing=None))
+    arch='atto',
+    num_classes=10,
+    drop_path_rate=0.0,
+    layer_scale_init_value=1.0,
+    data_preprocessor=dict(mixup=None, random_erasing=None),
+)
 # Of the recipe's augmentation only crops and flips: the run is too short for more.
 train_dataloader = dict(
-    batch_size=16, num_workers=1, pin_memory=False, dataset=dict(data_root=data_root, transform=dict(
-        input_size=64, auto_augment=None, color_jitter=None, scale=(0.5, 1.0))))
+    batch_size=16,
+    num_workers=1,
+    pin_memory=False,
+    dataset=dict(
+        data_root=data_root,
+        transform=dict(input_size=64, auto_augment=None, color_jitter=None, scale=(0.5, 1.0)),
+    ),
+)
 val_dataloader = dict(
-    batch_size=64, num_workers=1, pin_memory=False,
-    dataset=dict(data_root=data_root, transform=dict(input_size=64, crop_pct=1.0, crop_mode='squash')))
+    batch_size=64,
+    num_workers=1,
+    pin_memory=False,
+    dataset=dict(
+        data_root=data_root, transform=dict(input_size=64, crop_pct=1.0, crop_mode='squash')
+    ),
+)
 test_dataloader = val_dataloader
 optim_wrapper = dict(accumulative_counts=1, optimizer=dict(lr=5e-4))
 param_scheduler = [

@@ -6,5 +6,6 @@ Command:  bash tools/dist_train.sh configs/convnext_b_in1k.py 8        8 GPUs x 
 Cost:     88.6 M parameters, 15.4 GMACs at 224 x 224 (the authors' count)
 Expected: 83.8 top-1 with averaged weights (the authors' score). Ours: not yet run.
 """
+
 _base_ = 'convnext_t_in1k.py'
 model = dict(arch='base', drop_path_rate=0.5)

@@ -5,6 +5,11 @@ Command:  bash tools/dist_train.sh configs/convnext_b_in22k.py 8        8 GPUs x
 Cost:     15.4 GMACs at 224 x 224 (the authors' count, with a head of 1,000 classes)
 Expected: no score of its own; convnext_b_in22k_in1k.py goes on from it. Ours: not yet run.
 """
-_base_ = ['_base_/models_convnext_classifier.py', '_base_/imagenet22k.py', '_base_/schedule_in22k.py',
-          '_base_/default_runtime_classification.py']
+
+_base_ = [
+    '_base_/models_convnext_classifier.py',
+    '_base_/imagenet22k.py',
+    '_base_/schedule_in22k.py',
+    '_base_/default_runtime_classification.py',
+]
 model = dict(arch='base', num_classes=21841, drop_path_rate=0.1)

@@ -6,7 +6,12 @@ Command:  bash tools/dist_train.sh configs/convnext_l_384_in1k.py 8        8 GPU
 Cost:     197.8 M parameters, 101.0 GMACs at 384 x 384 (the authors' count)
 Expected: 85.5 top-1 (the authors' score). Ours: not yet run.
 """
+
 _base_ = 'convnext_b_384_in1k.py'
 model = dict(  # starts from the averaged weights, B from the plain ones
-    arch='large', drop_path_rate=0.95,
-    init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_large_1k_224_ema.pth'))
+    arch='large',
+    drop_path_rate=0.95,
+    init_cfg=dict(
+        checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_large_1k_224_ema.pth'
+    ),
+)

@@ -6,6 +6,7 @@ Command:  bash tools/dist_train.sh configs/convnext_l_in1k.py 8        8 GPUs x 
 Cost:     197.8 M parameters, 34.4 GMACs at 224 x 224 (the authors' count)
 Expected: 84.3 top-1 with averaged weights (the authors' score). Ours: not yet run.
 """
+
 _base_ = 'convnext_t_in1k.py'
 model = dict(arch='large', drop_path_rate=0.5)
 train_dataloader = dict(batch_size=64)

@@ -5,5 +5,6 @@ Command:  bash tools/dist_train.sh configs/convnext_l_in22k.py 8        8 GPUs x
 Cost:     34.4 GMACs at 224 x 224 (the authors' count, with a head of 1,000 classes)
 Expected: no score of its own; convnext_l_in22k_in1k.py goes on from it. Ours: not yet run.
 """
+
 _base_ = 'convnext_b_in22k.py'
 model = dict(arch='large', drop_path_rate=0.1)

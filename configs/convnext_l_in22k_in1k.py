@@ -6,7 +6,10 @@ Command:  bash tools/dist_train.sh configs/convnext_l_in22k_in1k.py 8        8 G
 Cost:     197.8 M parameters, 34.4 GMACs at 224 x 224 (the authors' count)
 Expected: 86.6 top-1 (the authors' score). Ours: not yet run.
 """
+
 _base_ = 'convnext_b_in22k_in1k.py'
 model = dict(
-    arch='large', drop_path_rate=0.3,
-    init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_large_22k_224.pth'))
+    arch='large',
+    drop_path_rate=0.3,
+    init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_large_22k_224.pth'),
+)

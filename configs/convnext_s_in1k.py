@@ -6,5 +6,6 @@ Command:  bash tools/dist_train.sh configs/convnext_s_in1k.py 8        8 GPUs x 
 Cost:     50.2 M parameters, 8.7 GMACs at 224 x 224 (the authors' count)
 Expected: 83.1 top-1 with averaged weights (the authors' score). Ours: not yet run.
 """
+
 _base_ = 'convnext_t_in1k.py'
 model = dict(arch='small', drop_path_rate=0.4)

@@ -8,7 +8,10 @@ Command:  bash tools/dist_train.sh configs/convnext_s_in22k_384_in1k.py 8       
 Cost:     50.2 M parameters, 25.5 GMACs at 384 x 384 (the authors' count)
 Expected: 85.8 top-1 (the authors' score). Ours: not yet run.
 """
+
 _base_ = 'convnext_b_in22k_384_in1k.py'
 model = dict(
-    arch='small', drop_path_rate=0.1,
-    init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_small_22k_224.pth'))
+    arch='small',
+    drop_path_rate=0.1,
+    init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_small_22k_224.pth'),
+)

@@ -8,7 +8,10 @@ Command:  bash tools/dist_train.sh configs/convnext_t_in22k_384_in1k.py 8       
 Cost:     28.6 M parameters, 13.1 GMACs at 384 x 384 (the authors' count)
 Expected: 84.1 top-1 (the authors' score). Ours: not yet run.
 """
+
 _base_ = 'convnext_b_in22k_384_in1k.py'
 model = dict(
-    arch='tiny', drop_path_rate=0.1,
-    init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_tiny_22k_224.pth'))
+    arch='tiny',
+    drop_path_rate=0.1,
+    init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_tiny_22k_224.pth'),
+)

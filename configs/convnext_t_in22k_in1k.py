@@ -8,7 +8,10 @@ Command:  bash tools/dist_train.sh configs/convnext_t_in22k_in1k.py 8        8 G
 Cost:     28.6 M parameters, 4.5 GMACs at 224 x 224 (the authors' count)
 Expected: 82.9 top-1 (the authors' score). Ours: not yet run.
 """
+
 _base_ = 'convnext_b_in22k_in1k.py'
 model = dict(
-    arch='tiny', drop_path_rate=0.1,
-    init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_tiny_22k_224.pth'))
+    arch='tiny',
+    drop_path_rate=0.1,
+    init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_tiny_22k_224.pth'),
+)

@@ -6,10 +6,13 @@ Command:  bash tools/dist_train.sh configs/convnext_xl_in22k_in1k.py 8        8 
 Cost:     350.2 M parameters, 60.9 GMACs at 224 x 224 (the authors' count)
 Expected: 87.0 top-1 with averaged weights (the authors' score). Ours: not yet run.
 """
+
 _base_ = 'convnext_b_in22k_in1k.py'
 model = dict(
-    arch='xlarge', drop_path_rate=0.4,
-    init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_xlarge_22k_224.pth'))
+    arch='xlarge',
+    drop_path_rate=0.4,
+    init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_xlarge_22k_224.pth'),
+)
 train_dataloader = dict(batch_size=16)
 optim_wrapper = dict(accumulative_counts=4)
 auto_scale_lr = dict(base_batch_size=128)  # of all GPUs together, before accumulation

@@ -7,16 +7,29 @@ Command:  bash tools/dist_train.sh configs/mask_rcnn_convnext_t_coco.py 8       
 Cost:     48 M parameters, 262 GMACs at 1280 x 800 (the authors' count)
 Expected: 46.2 box AP, 41.7 mask AP (the authors' scores). Ours: not yet run.
 """
-_base_ = ['_base_/models_mask_rcnn_convnext.py', '_base_/coco.py', '_base_/schedule_coco_3x.py',
-          '_base_/default_runtime_detection.py']
+
+_base_ = [
+    '_base_/models_mask_rcnn_convnext.py',
+    '_base_/coco.py',
+    '_base_/schedule_coco_3x.py',
+    '_base_/default_runtime_detection.py',
+]
 model = dict(
     backbone=dict(
-        arch='tiny', drop_path_rate=0.4, layer_scale_init_value=1.0,
+        arch='tiny',
+        drop_path_rate=0.4,
+        layer_scale_init_value=1.0,
         init_cfg=dict(
-            type='Pretrained', checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_tiny_1k_224.pth')),
-    neck=dict(in_channels=[96, 192, 384, 768]))
+            type='Pretrained',
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_tiny_1k_224.pth',
+        ),
+    ),
+    neck=dict(in_channels=[96, 192, 384, 768]),
+)
 optim_wrapper = dict(
-    type='AmpOptimWrapper', loss_scale='dynamic',
+    type='AmpOptimWrapper',
+    loss_scale='dynamic',
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
     constructor='convnext_dense.LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(decay_rate=0.95, decay_type='layer_wise', num_layers=6))
+    paramwise_cfg=dict(decay_rate=0.95, decay_type='layer_wise', num_layers=6),
+)

@@ -5,6 +5,7 @@ Command:  python tools/train.py configs/mask_rcnn_convnext_t_nuclei.py          
 Cost:     meant to fit 15 minutes of one H200
 Expected: ahead of mask_rcnn_r50_nuclei.py in box and mask AP on the validation images. Ours: not yet run.
 """
+
 _base_ = ['_base_/models_mask_rcnn_convnext.py', '_base_/nuclei.py']
 norm_cfg = dict(type='GN', num_groups=32)
 model = dict(
@@ -13,11 +14,17 @@ model = dict(
     rpn_head=dict(anchor_generator=dict(scales=[4])),
     roi_head=dict(
         bbox_head=dict(
-            type='Shared4Conv1FCBBoxHead', conv_out_channels=256, norm_cfg=norm_cfg, num_classes=1),
-        mask_head=dict(norm_cfg=norm_cfg, num_classes=1)),
-    test_cfg=dict(rcnn=dict(max_per_img=400)))
+            type='Shared4Conv1FCBBoxHead', conv_out_channels=256, norm_cfg=norm_cfg, num_classes=1
+        ),
+        mask_head=dict(norm_cfg=norm_cfg, num_classes=1),
+    ),
+    test_cfg=dict(rcnn=dict(max_per_img=400)),
+)
 optim_wrapper = dict(
-    type='AmpOptimWrapper', loss_scale='dynamic', clip_grad=dict(max_norm=5.0),
+    type='AmpOptimWrapper',
+    loss_scale='dynamic',
+    clip_grad=dict(max_norm=5.0),
     optimizer=dict(type='AdamW', lr=4e-4, betas=(0.9, 0.999), weight_decay=0.05),
     constructor='convnext_dense.LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(decay_rate=1.0))  # nothing is pretrained: one rate for all
+    paramwise_cfg=dict(decay_rate=1.0),
+)  # nothing is pretrained: one rate for all

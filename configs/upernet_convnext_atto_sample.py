@@ -3,13 +3,33 @@
 Measured: mIoU 69.7 by `make train` (2 threads); 66.9, 66.5, 69.8 with --seed 0, 1, 2 and OMP_NUM_THREADS=1
 Command:  python tools/prepare_data.py sample && python tools/train.py configs/upernet_convnext_atto_sample.py
 """
-_base_ = ['_base_/models_upernet_convnext.py', '_base_/ade20k.py', '_base_/schedule_160k.py',
-          '_base_/default_runtime.py']
+
+_base_ = [
+    '_base_/models_upernet_convnext.py',
+    '_base_/ade20k.py',
+    '_base_/schedule_160k.py',
+    '_base_/default_runtime.py',
+]
 data_root = 'data/sample/ade/ADEChallengeData2016'
 # The classes that the scenes hold, out of ADE20K's 150: mmseg maps the labels, the scores are over these.
-metainfo = dict(classes=(
-    'building', 'sky', 'tree', 'road', 'grass', 'sidewalk', 'person', 'mountain', 'car', 'sea', 'fence', 'signboard',
-    'sand', 'streetlight'))
+metainfo = dict(
+    classes=(
+        'building',
+        'sky',
+        'tree',
+        'road',
+        'grass',
+        'sidewalk',
+        'person',
+        'mountain',
+        'car',
+        'sea',
+        'fence',
+        'signboard',
+        'sand',
+        'streetlight',
+    )
+)
 num_classes = len(metainfo['classes'])
 crop_size = (192, 192)
 max_iters = 1400
@@ -17,8 +37,11 @@ norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     data_preprocessor=dict(size=crop_size),
     backbone=dict(arch='atto', layer_scale_init_value=1.0),
-    decode_head=dict(in_channels=[40, 80, 160, 320], channels=64, num_classes=num_classes, norm_cfg=norm_cfg),
-    auxiliary_head=None)  # its loss is a third of an iteration's time on a CPU
+    decode_head=dict(
+        in_channels=[40, 80, 160, 320], channels=64, num_classes=num_classes, norm_cfg=norm_cfg
+    ),
+    auxiliary_head=None,
+)  # its loss is a third of an iteration's time on a CPU
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
@@ -27,26 +50,42 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackSegInputs'),
 ]
-test_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='TestTimeAug', transforms=[
-        [dict(type='Resize', scale_factor=ratio, keep_ratio=True) for ratio in (0.8, 1.0, 1.25, 1.5)],
-        [dict(type='RandomFlip', prob=0.), dict(type='RandomFlip', prob=1.)],
-        [dict(type='LoadAnnotations')],
-        [dict(type='PackSegInputs')],
-    ]),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [
+                dict(type='Resize', scale_factor=ratio, keep_ratio=True)
+                for ratio in (0.8, 1.0, 1.25, 1.5)
+            ],
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
 ]
 train_dataloader = dict(
-    batch_size=4, num_workers=1, dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=train_pipeline))
+    batch_size=4,
+    num_workers=1,
+    dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=train_pipeline),
+)
 val_dataloader = dict(
-    num_workers=1, dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=test_pipeline))
+    num_workers=1, dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=test_pipeline)
+)
 test_dataloader = val_dataloader
 optim_wrapper = dict(
-    type='OptimWrapper', clip_grad=dict(max_norm=5.0),
+    type='OptimWrapper',
+    clip_grad=dict(max_norm=5.0),
     optimizer=dict(type='AdamW', lr=3e-3, betas=(0.9, 0.999), weight_decay=0.05),
     constructor='convnext_dense.LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(decay_rate=0.95, decay_type='layer_wise'))
+    paramwise_cfg=dict(decay_rate=0.95, decay_type='layer_wise'),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=51),
     dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=0, end=max_iters + 1),

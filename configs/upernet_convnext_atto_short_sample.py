@@ -6,12 +6,15 @@ Command:  make pretrain-transfer; from random weights alone
           python tools/prepare_data.py sample && python tools/train.py configs/upernet_convnext_atto_short_sample.py
 Data:     data/sample/ade/ADEChallengeData2016
 """
+
 _base_ = 'upernet_convnext_atto_sample.py'
 crop_size = (128, 128)
 max_iters = 200
 model = dict(data_preprocessor=dict(size=crop_size))
 train_pipeline = [
-    dict(step, crop_size=crop_size) if step['type'] == 'RandomCrop' else step for step in _base_.train_pipeline]
+    dict(step, crop_size=crop_size) if step['type'] == 'RandomCrop' else step
+    for step in _base_.train_pipeline
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 # Smaller steps in early layers: pretrained ones keep more of what they know. docs/transfer.md has the figures.
 optim_wrapper = dict(paramwise_cfg=dict(decay_rate=0.7))

@@ -7,11 +7,16 @@ Command:  bash tools/dist_train.sh configs/upernet_convnext_b_ade20k.py 8       
 Cost:     122 M parameters, 1,170 GMACs at 2048 x 512 (the authors' count)
 Expected: 49.1 mIoU, 49.9 with --tta (the authors' scores). Ours: not yet run.
 """
+
 _base_ = 'upernet_convnext_t_ade20k.py'
 model = dict(
     backbone=dict(
         arch='base',
-        init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_base_1k_224.pth')),
+        init_cfg=dict(
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_base_1k_224.pth'
+        ),
+    ),
     decode_head=dict(in_channels=[128, 256, 512, 1024]),
-    auxiliary_head=dict(in_channels=512))
+    auxiliary_head=dict(in_channels=512),
+)
 optim_wrapper = dict(paramwise_cfg=dict(num_layers=12))

@@ -7,9 +7,15 @@ Command:  bash tools/dist_train.sh configs/upernet_convnext_s_ade20k.py 8       
 Cost:     82 M parameters, 1,027 GMACs at 2048 x 512 (the authors' count)
 Expected: 48.7 mIoU, 49.6 with --tta (the authors' scores). Ours: not yet run.
 """
+
 _base_ = 'upernet_convnext_t_ade20k.py'
 model = dict(
     backbone=dict(
-        arch='small', drop_path_rate=0.3,
-        init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_small_1k_224.pth')))
+        arch='small',
+        drop_path_rate=0.3,
+        init_cfg=dict(
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_small_1k_224.pth'
+        ),
+    )
+)
 optim_wrapper = dict(paramwise_cfg=dict(num_layers=12))

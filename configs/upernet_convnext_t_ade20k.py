@@ -7,20 +7,33 @@ Command:  bash tools/dist_train.sh configs/upernet_convnext_t_ade20k.py 8       
 Cost:     60 M parameters, 939 GMACs at 2048 x 512 (the authors' count)
 Expected: 46.0 mIoU, 46.7 with --tta (the authors' scores). Ours: not yet run.
 """
-_base_ = ['_base_/models_upernet_convnext.py', '_base_/ade20k.py', '_base_/schedule_160k.py',
-          '_base_/default_runtime.py']
+
+_base_ = [
+    '_base_/models_upernet_convnext.py',
+    '_base_/ade20k.py',
+    '_base_/schedule_160k.py',
+    '_base_/default_runtime.py',
+]
 crop_size = (512, 512)
 model = dict(
     data_preprocessor=dict(size=crop_size),
     backbone=dict(
-        arch='tiny', drop_path_rate=0.4, layer_scale_init_value=1.0,
+        arch='tiny',
+        drop_path_rate=0.4,
+        layer_scale_init_value=1.0,
         init_cfg=dict(
-            type='Pretrained', checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_tiny_1k_224.pth')),
+            type='Pretrained',
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_tiny_1k_224.pth',
+        ),
+    ),
     decode_head=dict(in_channels=[96, 192, 384, 768], num_classes=150),
     auxiliary_head=dict(in_channels=384, num_classes=150),
-    test_cfg=dict(mode='slide', crop_size=crop_size, stride=(341, 341)))
+    test_cfg=dict(mode='slide', crop_size=crop_size, stride=(341, 341)),
+)
 optim_wrapper = dict(
-    type='AmpOptimWrapper', loss_scale='dynamic',
+    type='AmpOptimWrapper',
+    loss_scale='dynamic',
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
     constructor='convnext_dense.LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(decay_rate=0.9, decay_type='stage_wise', num_layers=6))
+    paramwise_cfg=dict(decay_rate=0.9, decay_type='stage_wise', num_layers=6),
+)

@@ -12,41 +12,90 @@ Command:  python tools/train.py configs/upernet_convnext_t_camvid.py            
 Cost:     meant to fit 25 minutes of one H200: 192,000 crops of 512 x 384
 Expected: the aim is more than 66.9 mIoU on the test images, with --tta. Ours: not yet run.
 """
-_base_ = ['_base_/models_upernet_convnext.py', '_base_/ade20k.py', '_base_/schedule_160k.py',
-          '_base_/default_runtime.py']
+
+_base_ = [
+    '_base_/models_upernet_convnext.py',
+    '_base_/ade20k.py',
+    '_base_/schedule_160k.py',
+    '_base_/default_runtime.py',
+]
 data_root = 'data/camvid'
 metainfo = dict(
-    classes=('sky', 'building', 'pole', 'road', 'sidewalk', 'tree', 'sign', 'fence', 'car', 'pedestrian', 'bicyclist'),
-    palette=[(128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (0, 0, 192), (128, 128, 0),
-             (192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192)])
+    classes=(
+        'sky',
+        'building',
+        'pole',
+        'road',
+        'sidewalk',
+        'tree',
+        'sign',
+        'fence',
+        'car',
+        'pedestrian',
+        'bicyclist',
+    ),
+    palette=[
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (0, 0, 192),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    ],
+)
 crop_size = (384, 512)
-scale = (720, 540)  # 1.5 times the images: poles and signs are thinner than the network's stride of 4
+scale = (
+    720,
+    540,
+)  # 1.5 times the images: poles and signs are thinner than the network's stride of 4
 max_iters = 12000
 norm_cfg = dict(type='BN', requires_grad=True)
 # Fourth root of median frequency balancing (arXiv:1411.4734) over the training labels: a mild push for the rare
 # classes. The Lovasz loss (arXiv:1705.08790) works on the IoU of every class itself.
 class_weight = [0.73, 0.67, 1.48, 0.62, 1.0, 0.81, 1.40, 1.19, 0.94, 1.59, 1.73]
-cross_entropy = dict(type='CrossEntropyLoss', class_weight=class_weight)  # weighted mean over labelled pixels
+cross_entropy = dict(
+    type='CrossEntropyLoss', class_weight=class_weight
+)  # weighted mean over labelled pixels
 model = dict(
     data_preprocessor=dict(size=crop_size),
     backbone=dict(arch='tiny', drop_path_rate=0.3, layer_scale_init_value=1.0),
     decode_head=dict(
-        in_channels=[96, 192, 384, 768], channels=256, num_classes=11, norm_cfg=norm_cfg, loss_decode=[
+        in_channels=[96, 192, 384, 768],
+        channels=256,
+        num_classes=11,
+        norm_cfg=norm_cfg,
+        loss_decode=[
             dict(cross_entropy, loss_name='loss_ce', loss_weight=1.0),
             dict(type='LovaszLoss', loss_name='loss_lovasz', reduction='none', loss_weight=0.5),
-        ]),
+        ],
+    ),
     auxiliary_head=dict(
-        in_channels=384, num_classes=11, norm_cfg=norm_cfg,
-        loss_decode=dict(_delete_=True, **cross_entropy, loss_weight=0.4)))
+        in_channels=384,
+        num_classes=11,
+        norm_cfg=norm_cfg,
+        loss_decode=dict(_delete_=True, **cross_entropy, loss_weight=0.4),
+    ),
+)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
     dict(type='RandomResize', scale=scale, ratio_range=(0.6, 1.8), keep_ratio=True),
-    dict(type='RandomRotate', prob=0.5, degree=10., pad_val=0, seg_pad_val=255),
+    dict(type='RandomRotate', prob=0.5, degree=10.0, pad_val=0, seg_pad_val=255),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
-    dict(type='RandomCutOut', prob=0.5, n_holes=(1, 4), cutout_shape=[(32, 32), (64, 64)], seg_fill_in=255),
+    dict(
+        type='RandomCutOut',
+        prob=0.5,
+        n_holes=(1, 4),
+        cutout_shape=[(32, 32), (64, 64)],
+        seg_fill_in=255,
+    ),
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
@@ -57,26 +106,45 @@ test_pipeline = [
 ]
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='TestTimeAug', transforms=[
-        [dict(type='Resize', scale=(int(720 * ratio), int(540 * ratio)), keep_ratio=True)
-         for ratio in (0.75, 1.0, 1.25, 1.5)],
-        [dict(type='RandomFlip', prob=0.), dict(type='RandomFlip', prob=1.)],
-        [dict(type='LoadAnnotations')],
-        [dict(type='PackSegInputs')],
-    ]),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [
+                dict(type='Resize', scale=(int(720 * ratio), int(540 * ratio)), keep_ratio=True)
+                for ratio in (0.75, 1.0, 1.25, 1.5)
+            ],
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
 ]
-dataset = dict(type='BaseSegDataset', data_root=data_root, metainfo=metainfo, reduce_zero_label=True)
-train_dataloader = dict(batch_size=16, num_workers=14, dataset=dict(**dataset, pipeline=train_pipeline))
+dataset = dict(
+    type='BaseSegDataset', data_root=data_root, metainfo=metainfo, reduce_zero_label=True
+)
+train_dataloader = dict(
+    batch_size=16, num_workers=14, dataset=dict(**dataset, pipeline=train_pipeline)
+)
 val_dataloader = dict(dataset=dict(**dataset, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 optim_wrapper = dict(
-    type='AmpOptimWrapper', dtype='bfloat16', clip_grad=dict(max_norm=5.0),
+    type='AmpOptimWrapper',
+    dtype='bfloat16',
+    clip_grad=dict(max_norm=5.0),
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
     constructor='convnext_dense.LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(decay_rate=1.0))  # nothing is pretrained: one rate for all
+    paramwise_cfg=dict(decay_rate=1.0),
+)  # nothing is pretrained: one rate for all
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=501),
-    dict(type='CosineAnnealingLR', T_max=max_iters, eta_min=0., by_epoch=False, begin=0, end=max_iters),
+    dict(
+        type='CosineAnnealingLR',
+        T_max=max_iters,
+        eta_min=0.0,
+        by_epoch=False,
+        begin=0,
+        end=max_iters,
+    ),
 ]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters // 6)
 default_hooks = dict(checkpoint=dict(interval=max_iters // 6))

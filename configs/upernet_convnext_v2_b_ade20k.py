@@ -7,11 +7,15 @@ Command:  bash tools/dist_train.sh configs/upernet_convnext_v2_b_ade20k.py 8    
 Cost:     122 M parameters, 89 M of them in the backbone
 Expected: no published score. Ours: not yet run.
 """
+
 _base_ = 'upernet_convnext_v2_t_ade20k.py'
 model = dict(
     backbone=dict(
         arch='v2_base',
         init_cfg=dict(
-            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnextv2/im1k/convnextv2_base_1k_224_ema.pt')),
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnextv2/im1k/convnextv2_base_1k_224_ema.pt'
+        ),
+    ),
     decode_head=dict(in_channels=[128, 256, 512, 1024]),
-    auxiliary_head=dict(in_channels=512))
+    auxiliary_head=dict(in_channels=512),
+)

@@ -7,11 +7,15 @@ Command:  bash tools/dist_train.sh configs/upernet_convnext_v2_h_ade20k.py 8    
 Cost:     707 M parameters, 660 M of them in the backbone
 Expected: no published score. Ours: not yet run.
 """
+
 _base_ = 'upernet_convnext_v2_t_ade20k.py'
 model = dict(
     backbone=dict(
         arch='v2_huge',
         init_cfg=dict(
-            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnextv2/im1k/convnextv2_huge_1k_224_ema.pt')),
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnextv2/im1k/convnextv2_huge_1k_224_ema.pt'
+        ),
+    ),
     decode_head=dict(in_channels=[352, 704, 1408, 2816]),
-    auxiliary_head=dict(in_channels=1408))
+    auxiliary_head=dict(in_channels=1408),
+)

@@ -7,11 +7,15 @@ Command:  bash tools/dist_train.sh configs/upernet_convnext_v2_l_ade20k.py 8    
 Cost:     235 M parameters, 198 M of them in the backbone
 Expected: no published score. Ours: not yet run.
 """
+
 _base_ = 'upernet_convnext_v2_t_ade20k.py'
 model = dict(
     backbone=dict(
         arch='v2_large',
         init_cfg=dict(
-            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnextv2/im1k/convnextv2_large_1k_224_ema.pt')),
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnextv2/im1k/convnextv2_large_1k_224_ema.pt'
+        ),
+    ),
     decode_head=dict(in_channels=[192, 384, 768, 1536]),
-    auxiliary_head=dict(in_channels=768))
+    auxiliary_head=dict(in_channels=768),
+)

@@ -7,11 +7,16 @@ Command:  bash tools/dist_train.sh configs/upernet_convnext_v2_nano_ade20k.py 8 
 Cost:     46 M parameters, 15.6 M of them in the backbone
 Expected: no published score. Ours: not yet run.
 """
+
 _base_ = 'upernet_convnext_v2_t_ade20k.py'
 model = dict(
     backbone=dict(
-        arch='v2_nano', drop_path_rate=0.2,
+        arch='v2_nano',
+        drop_path_rate=0.2,
         init_cfg=dict(
-            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnextv2/im1k/convnextv2_nano_1k_224_ema.pt')),
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnextv2/im1k/convnextv2_nano_1k_224_ema.pt'
+        ),
+    ),
     decode_head=dict(in_channels=[80, 160, 320, 640]),
-    auxiliary_head=dict(in_channels=320))
+    auxiliary_head=dict(in_channels=320),
+)

@@ -7,11 +7,16 @@ Command:  bash tools/dist_train.sh configs/upernet_convnext_xl_22k_ade20k.py 8  
 Cost:     391 M parameters, 3,335 GMACs at 2560 x 640 (the authors' count); single precision
 Expected: 53.6 mIoU, 54.0 with --tta (the authors' scores). Ours: not yet run.
 """
+
 _base_ = 'upernet_convnext_l_22k_ade20k.py'
 model = dict(
     backbone=dict(
         arch='xlarge',
-        init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_xlarge_22k_224.pth')),
+        init_cfg=dict(
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_xlarge_22k_224.pth'
+        ),
+    ),
     decode_head=dict(in_channels=[256, 512, 1024, 2048]),
-    auxiliary_head=dict(in_channels=1024))
+    auxiliary_head=dict(in_channels=1024),
+)
 optim_wrapper = dict(optimizer=dict(lr=8e-5))

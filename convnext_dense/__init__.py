@@ -3,6 +3,7 @@
 Importing this package is light: no torch and no mm* package. It makes a stand-in for mmcv's compiled ops available
 (``convnext_dense.compat``); the public names below are imported when they are first used.
 """
+
 from importlib import import_module
 
 from convnext_dense.compat import install as _install_mmcv_fallback
@@ -25,7 +26,9 @@ _install_mmcv_fallback()
 
 def __getattr__(name: str):
     if name not in _PUBLIC:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}; public names are {sorted(__all__)}')
+        raise AttributeError(
+            f'module {__name__!r} has no attribute {name!r}; public names are {sorted(__all__)}'
+        )
     return getattr(import_module(_PUBLIC[name]), name)
 
 

@@ -3,22 +3,38 @@
 mmengine imports ``<scope>.registry`` when it meets an unknown scope, so ``type='convnext_dense.X'`` is found from
 mmengine's, mmdet's and mmseg's registries with no ``custom_imports``. ``locations`` are imported at the first lookup.
 """
+
 from mmengine import registry as mmengine_registry
 
 _SCOPE = 'convnext_dense'
 
 MODELS = mmengine_registry.Registry(
-    'model', parent=mmengine_registry.MODELS, scope=_SCOPE, locations=['convnext_dense.models'])
+    'model', parent=mmengine_registry.MODELS, scope=_SCOPE, locations=['convnext_dense.models']
+)
 OPTIM_WRAPPER_CONSTRUCTORS = mmengine_registry.Registry(
-    'optim wrapper constructor', parent=mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, scope=_SCOPE,
-    locations=['convnext_dense.engine'])
+    'optim wrapper constructor',
+    parent=mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS,
+    scope=_SCOPE,
+    locations=['convnext_dense.engine'],
+)
 HOOKS = mmengine_registry.Registry(
-    'hook', parent=mmengine_registry.HOOKS, scope=_SCOPE, locations=['convnext_dense.engine'])
+    'hook', parent=mmengine_registry.HOOKS, scope=_SCOPE, locations=['convnext_dense.engine']
+)
 LOOPS = mmengine_registry.Registry(
-    'loop', parent=mmengine_registry.LOOPS, scope=_SCOPE, locations=['convnext_dense.engine'])
+    'loop', parent=mmengine_registry.LOOPS, scope=_SCOPE, locations=['convnext_dense.engine']
+)
 METRICS = mmengine_registry.Registry(
-    'metric', parent=mmengine_registry.METRICS, scope=_SCOPE, locations=['convnext_dense.engine'])
+    'metric', parent=mmengine_registry.METRICS, scope=_SCOPE, locations=['convnext_dense.engine']
+)
 DATASETS = mmengine_registry.Registry(
-    'dataset', parent=mmengine_registry.DATASETS, scope=_SCOPE, locations=['convnext_dense.datasets'])
+    'dataset',
+    parent=mmengine_registry.DATASETS,
+    scope=_SCOPE,
+    locations=['convnext_dense.datasets'],
+)
 DATA_SAMPLERS = mmengine_registry.Registry(
-    'data sampler', parent=mmengine_registry.DATA_SAMPLERS, scope=_SCOPE, locations=['convnext_dense.datasets'])
+    'data sampler',
+    parent=mmengine_registry.DATA_SAMPLERS,
+    scope=_SCOPE,
+    locations=['convnext_dense.datasets'],
+)

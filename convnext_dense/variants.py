@@ -1,4 +1,5 @@
 """The published ConvNeXt variants: one row each, and the only place where their depths and widths are written."""
+
 from __future__ import annotations
 
 import difflib
@@ -19,6 +20,7 @@ class Variant:
     Raises:
         ValueError: ``depths`` and ``dims`` differ in length, are empty, or hold anything but positive integers.
     """
+
     depths: tuple[int, ...]
     dims: tuple[int, ...]
     use_grn: bool = False
@@ -27,20 +29,30 @@ class Variant:
     def __post_init__(self):
         for name in ('depths', 'dims'):
             value = getattr(self, name)
-            if isinstance(value, (str, bytes)) or not all(type(v) is int and v > 0 for v in value) or not len(value):
-                raise ValueError(f'{name} must be a sequence of positive integers, one for each stage; got {value!r}')
+            if (
+                isinstance(value, (str, bytes))
+                or not all(type(v) is int and v > 0 for v in value)
+                or not len(value)
+            ):
+                raise ValueError(
+                    f'{name} must be a sequence of positive integers, one for each stage; got {value!r}'
+                )
             object.__setattr__(self, name, tuple(value))
         if not isinstance(self.use_grn, bool) or not 0 < self.norm_eps < 1:
-            raise ValueError('use_grn must be True or False and norm_eps a small positive number; '
-                             f'got use_grn={self.use_grn!r}, norm_eps={self.norm_eps!r}')
+            raise ValueError(
+                'use_grn must be True or False and norm_eps a small positive number; '
+                f'got use_grn={self.use_grn!r}, norm_eps={self.norm_eps!r}'
+            )
         if len(self.depths) != len(self.dims):
-            raise ValueError(f'depths and dims must have one entry for each stage; got depths={self.depths} '
-                             f'({len(self.depths)}) and dims={self.dims} ({len(self.dims)})')
+            raise ValueError(
+                f'depths and dims must have one entry for each stage; got depths={self.depths} '
+                f'({len(self.depths)}) and dims={self.dims} ({len(self.dims)})'
+            )
 
     @property
     def layer_scale_init_value(self) -> float:
         """The papers' initial layer scale: 1e-6 in V1, 0 (no layer scale) in V2, whose GRN takes its place."""
-        return 0. if self.use_grn else 1e-6
+        return 0.0 if self.use_grn else 1e-6
 
 
 def _widths(dim: int) -> tuple[int, ...]:
@@ -87,13 +99,19 @@ def get_variant(arch: str | Mapping | Variant) -> Variant:
             return VARIANTS[arch]
         close = difflib.get_close_matches(arch, VARIANTS, n=1)
         hint = f' Did you mean {close[0]!r}?' if close else ''
-        raise ValueError(f'unknown arch {arch!r}.{hint} Choose one of {", ".join(VARIANTS)}, '
-                         'or pass dict(depths=(...), dims=(...), use_grn=False).')
+        raise ValueError(
+            f'unknown arch {arch!r}.{hint} Choose one of {", ".join(VARIANTS)}, '
+            'or pass dict(depths=(...), dims=(...), use_grn=False).'
+        )
     if isinstance(arch, Mapping):
         known = {field.name for field in fields(Variant)}
         missing, unknown = {'depths', 'dims'} - set(arch), set(arch) - known
         if missing or unknown:
-            raise ValueError(f'arch as a dict takes {sorted(known)}, depths and dims being required; '
-                             f'missing {sorted(missing)}, unknown {sorted(unknown)}')
+            raise ValueError(
+                f'arch as a dict takes {sorted(known)}, depths and dims being required; '
+                f'missing {sorted(missing)}, unknown {sorted(unknown)}'
+            )
         return Variant(**arch)
-    raise TypeError(f'arch must be a name, a dict or a Variant; got {type(arch).__name__}: {arch!r}')
+    raise TypeError(
+        f'arch must be a name, a dict or a Variant; got {type(arch).__name__}: {arch!r}'
+    )

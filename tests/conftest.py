@@ -1,4 +1,5 @@
 """A strict session: fixed seeds, one thread, no network; and ``stack``, the mm* family under test."""
+
 import os
 import random
 import socket
@@ -25,7 +26,9 @@ def _check_host(host):
     if isinstance(host, bytes):
         host = host.decode()
     if host not in (*_LOCAL_HOSTS, socket.gethostname()):
-        raise RuntimeError(f'tests use no network, but this one asked for {host!r}: give it a file or a fake instead')
+        raise RuntimeError(
+            f'tests use no network, but this one asked for {host!r}: give it a file or a fake instead'
+        )
 
 
 def _connect_locally(self, address):
@@ -75,5 +78,10 @@ def no_default_scope():
 def stack() -> str:
     """'onedl' or 'openmmlab': whose mmengine is imported. Both call themselves ``mmengine``, so the files are asked."""
     import mmengine
+
     installed_in = Path(mmengine.__file__).parents[1]
-    return 'onedl' if list(installed_in.glob(f'onedl_mmengine-{mmengine.__version__}*.dist-info')) else 'openmmlab'
+    return (
+        'onedl'
+        if list(installed_in.glob(f'onedl_mmengine-{mmengine.__version__}*.dist-info'))
+        else 'openmmlab'
+    )

@@ -1,4 +1,5 @@
 """Every classification config builds, takes a step and has the authors' numbers."""
+
 import math
 from pathlib import Path
 
@@ -16,26 +17,29 @@ CONFIGS = sorted(path.name for path in (ROOT / 'configs').glob('convnext_*.py'))
 # arch, images of a step, epochs, warm-up, lr, weight decay, layer decay, drop path, mixing, averaged weights, pixels:
 # facebookresearch/ConvNeXt TRAINING.md, main.py @ 048efce. T and S from 22k have no command there: drop path is ours.
 RECIPES = {
-    'convnext_t_in1k': ('tiny', 4096, 300, 20, 4e-3, .05, 1., .1, True, True, 224),
-    'convnext_s_in1k': ('small', 4096, 300, 20, 4e-3, .05, 1., .4, True, True, 224),
-    'convnext_b_in1k': ('base', 4096, 300, 20, 4e-3, .05, 1., .5, True, True, 224),
-    'convnext_l_in1k': ('large', 4096, 300, 20, 4e-3, .05, 1., .5, True, True, 224),
-    'convnext_b_384_in1k': ('base', 512, 30, 0, 5e-5, 1e-8, .7, .8, False, False, 384),
-    'convnext_l_384_in1k': ('large', 512, 30, 0, 5e-5, 1e-8, .7, .95, False, False, 384),
-    'convnext_b_in22k': ('base', 4096, 90, 5, 4e-3, .05, 1., .1, True, False, 224),
-    'convnext_l_in22k': ('large', 4096, 90, 5, 4e-3, .05, 1., .1, True, False, 224),
-    'convnext_xl_in22k': ('xlarge', 4096, 90, 5, 4e-3, .05, 1., .2, True, False, 224),
-    'convnext_t_in22k_in1k': ('tiny', 512, 30, 0, 5e-5, 1e-8, .8, .1, False, False, 224),
-    'convnext_s_in22k_in1k': ('small', 512, 30, 0, 5e-5, 1e-8, .8, .1, False, False, 224),
-    'convnext_b_in22k_in1k': ('base', 512, 30, 0, 5e-5, 1e-8, .8, .2, False, False, 224),
-    'convnext_l_in22k_in1k': ('large', 512, 30, 0, 5e-5, 1e-8, .8, .3, False, False, 224),
-    'convnext_xl_in22k_in1k': ('xlarge', 512, 30, 0, 5e-5, 1e-8, .8, .4, False, True, 224),
-    'convnext_t_in22k_384_in1k': ('tiny', 512, 30, 0, 5e-5, 1e-8, .8, .1, False, False, 384),
-    'convnext_s_in22k_384_in1k': ('small', 512, 30, 0, 5e-5, 1e-8, .8, .1, False, False, 384),
-    'convnext_b_in22k_384_in1k': ('base', 512, 30, 0, 5e-5, 1e-8, .8, .2, False, False, 384),
-    'convnext_l_in22k_384_in1k': ('large', 512, 30, 0, 5e-5, 1e-8, .8, .3, False, False, 384),
-    'convnext_xl_in22k_384_in1k': ('xlarge', 512, 30, 0, 5e-5, 1e-8, .8, .4, False, True, 384)}
-PARAMETERS = dict(tiny=28.59, small=50.22, base=88.59, large=197.77, xlarge=350.20)  # M, 1,000 classes
+    'convnext_t_in1k': ('tiny', 4096, 300, 20, 4e-3, 0.05, 1.0, 0.1, True, True, 224),
+    'convnext_s_in1k': ('small', 4096, 300, 20, 4e-3, 0.05, 1.0, 0.4, True, True, 224),
+    'convnext_b_in1k': ('base', 4096, 300, 20, 4e-3, 0.05, 1.0, 0.5, True, True, 224),
+    'convnext_l_in1k': ('large', 4096, 300, 20, 4e-3, 0.05, 1.0, 0.5, True, True, 224),
+    'convnext_b_384_in1k': ('base', 512, 30, 0, 5e-5, 1e-8, 0.7, 0.8, False, False, 384),
+    'convnext_l_384_in1k': ('large', 512, 30, 0, 5e-5, 1e-8, 0.7, 0.95, False, False, 384),
+    'convnext_b_in22k': ('base', 4096, 90, 5, 4e-3, 0.05, 1.0, 0.1, True, False, 224),
+    'convnext_l_in22k': ('large', 4096, 90, 5, 4e-3, 0.05, 1.0, 0.1, True, False, 224),
+    'convnext_xl_in22k': ('xlarge', 4096, 90, 5, 4e-3, 0.05, 1.0, 0.2, True, False, 224),
+    'convnext_t_in22k_in1k': ('tiny', 512, 30, 0, 5e-5, 1e-8, 0.8, 0.1, False, False, 224),
+    'convnext_s_in22k_in1k': ('small', 512, 30, 0, 5e-5, 1e-8, 0.8, 0.1, False, False, 224),
+    'convnext_b_in22k_in1k': ('base', 512, 30, 0, 5e-5, 1e-8, 0.8, 0.2, False, False, 224),
+    'convnext_l_in22k_in1k': ('large', 512, 30, 0, 5e-5, 1e-8, 0.8, 0.3, False, False, 224),
+    'convnext_xl_in22k_in1k': ('xlarge', 512, 30, 0, 5e-5, 1e-8, 0.8, 0.4, False, True, 224),
+    'convnext_t_in22k_384_in1k': ('tiny', 512, 30, 0, 5e-5, 1e-8, 0.8, 0.1, False, False, 384),
+    'convnext_s_in22k_384_in1k': ('small', 512, 30, 0, 5e-5, 1e-8, 0.8, 0.1, False, False, 384),
+    'convnext_b_in22k_384_in1k': ('base', 512, 30, 0, 5e-5, 1e-8, 0.8, 0.2, False, False, 384),
+    'convnext_l_in22k_384_in1k': ('large', 512, 30, 0, 5e-5, 1e-8, 0.8, 0.3, False, False, 384),
+    'convnext_xl_in22k_384_in1k': ('xlarge', 512, 30, 0, 5e-5, 1e-8, 0.8, 0.4, False, True, 384),
+}
+PARAMETERS = dict(
+    tiny=28.59, small=50.22, base=88.59, large=197.77, xlarge=350.20
+)  # M, 1,000 classes
 
 
 def load(name):
@@ -51,25 +55,47 @@ def test_all_configs_are_in_the_table():
 @pytest.mark.parametrize('name', RECIPES)
 def test_numbers_are_the_authors(name):
     cfg = load(f'{name}.py')
-    arch, batch, epochs, warmup, lr, weight_decay, layer_decay, drop_path, mixes, averages, size = RECIPES[name]
-    assert (cfg.model.arch, cfg.model.drop_path_rate, cfg.train_cfg.max_epochs) == (arch, drop_path, epochs)
+    arch, batch, epochs, warmup, lr, weight_decay, layer_decay, drop_path, mixes, averages, size = (
+        RECIPES[name]
+    )
+    assert (cfg.model.arch, cfg.model.drop_path_rate, cfg.train_cfg.max_epochs) == (
+        arch,
+        drop_path,
+        epochs,
+    )
     wrapper, optimizer = cfg.optim_wrapper, cfg.optim_wrapper.optimizer
     assert 8 * cfg.train_dataloader.batch_size * wrapper.accumulative_counts == batch
     assert cfg.auto_scale_lr.base_batch_size == 8 * cfg.train_dataloader.batch_size
     assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', lr, weight_decay)
     assert wrapper.paramwise_cfg.decay_rate == layer_decay and 'clip_grad' not in wrapper
     batches = cfg.model.data_preprocessor
-    assert batches.label_smoothing == .1 and batches.random_erasing == dict(probability=.25, mode='pixel')
-    assert batches.mixup == (dict(mixup_alpha=.8, cutmix_alpha=1., prob=1., switch_prob=.5) if mixes else None)
-    assert [hook.decay for hook in cfg.custom_hooks if hook.type.endswith('EMAHook')] == [.9999] * averages
-    assert cfg.model.get('head_init_scale', 1.) == (.001 if warmup == 0 else 1.)
+    assert batches.label_smoothing == 0.1 and batches.random_erasing == dict(
+        probability=0.25, mode='pixel'
+    )
+    assert batches.mixup == (
+        dict(mixup_alpha=0.8, cutmix_alpha=1.0, prob=1.0, switch_prob=0.5) if mixes else None
+    )
+    assert [hook.decay for hook in cfg.custom_hooks if hook.type.endswith('EMAHook')] == [
+        0.9999
+    ] * averages
+    assert cfg.model.get('head_init_scale', 1.0) == (0.001 if warmup == 0 else 1.0)
     assert ('init_cfg' in cfg.model) == (warmup == 0)
     assert cfg.train_dataloader.dataset.transform == dict(
-        input_size=size, is_training=True, auto_augment='rand-m9-mstd0.5-inc1', interpolation='bicubic')
+        input_size=size,
+        is_training=True,
+        auto_augment='rand-m9-mstd0.5-inc1',
+        interpolation='bicubic',
+    )
     if cfg.val_dataloader:
-        crop = dict(crop_pct=1., crop_mode='squash') if size == 384 else dict(crop_pct=.875, crop_mode='center')
+        crop = (
+            dict(crop_pct=1.0, crop_mode='squash')
+            if size == 384
+            else dict(crop_pct=0.875, crop_mode='center')
+        )
         for loader in (cfg.val_dataloader, cfg.test_dataloader):
-            assert loader.dataset.transform == dict(input_size=size, interpolation='bicubic', **crop)
+            assert loader.dataset.transform == dict(
+                input_size=size, interpolation='bicubic', **crop
+            )
     assert cfg.model.num_classes == (21841 if name.endswith('in22k') else 1000)
 
 
@@ -85,14 +111,16 @@ def authors_rate(step, epoch_length, epochs, warmup, lr):
     first, total = warmup * epoch_length, epochs * epoch_length
     if step < first:
         return lr * step / (first - 1)
-    return 1e-6 + .5 * (lr - 1e-6) * (1 + math.cos(math.pi * (step - first) / (total - first)))
+    return 1e-6 + 0.5 * (lr - 1e-6) * (1 + math.cos(math.pi * (step - first) / (total - first)))
 
 
 @pytest.mark.parametrize('name', ['convnext_t_in1k', 'convnext_b_in22k', 'convnext_b_384_in1k'])
 def test_schedule_is_the_authors(name):
     cfg, (_, _, epochs, warmup, lr, *_) = load(f'{name}.py'), RECIPES[name]
     parameters = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([dict(params=[parameters[0]], lr=lr), dict(params=[parameters[1]], lr=lr * .7)])
+    optimizer = torch.optim.SGD(
+        [dict(params=[parameters[0]], lr=lr), dict(params=[parameters[1]], lr=lr * 0.7)]
+    )
     schedulers = []
     for scheduler in cfg.param_scheduler:
         scheduler = dict(scheduler)
@@ -102,7 +130,9 @@ def test_schedule_is_the_authors(name):
     for step in range(7 * epochs):
         expected = authors_rate(step, 7, epochs, warmup, lr)
         assert optimizer.param_groups[0]['lr'] == pytest.approx(expected, rel=1e-4, abs=1e-8), step
-        assert optimizer.param_groups[1]['lr'] == pytest.approx(expected * .7, rel=1e-4, abs=1e-8), step
+        assert optimizer.param_groups[1]['lr'] == pytest.approx(
+            expected * 0.7, rel=1e-4, abs=1e-8
+        ), step
         optimizer.step()
         for scheduler in schedulers:
             scheduler.step()
@@ -111,14 +141,23 @@ def test_schedule_is_the_authors(name):
 @pytest.mark.parametrize('name', CONFIGS)
 def test_builds_and_steps(name):
     cfg = load(name)
-    cfg.model.update(arch=dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32)), drop_path_rate=0., init_cfg=None,
-                     layer_scale_init_value=1., head_init_scale=1.)  # small ones would not move at these rates
+    cfg.model.update(
+        arch=dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32)),
+        drop_path_rate=0.0,
+        init_cfg=None,
+        layer_scale_init_value=1.0,
+        head_init_scale=1.0,
+    )  # small ones would not move at these rates
     cfg.optim_wrapper.update(accumulative_counts=1)
     model = MODELS.build(cfg.model).train()
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     before = [parameter.clone() for parameter in model.parameters()]
     labels = torch.tensor([0, cfg.model.num_classes - 1])
     losses = model.train_step(
-        dict(inputs=torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8), gt_label=labels), wrapper)
-    assert losses['loss'].isfinite() and losses['loss'].item() == pytest.approx(math.log(cfg.model.num_classes), rel=.2)
+        dict(inputs=torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8), gt_label=labels),
+        wrapper,
+    )
+    assert losses['loss'].isfinite() and losses['loss'].item() == pytest.approx(
+        math.log(cfg.model.num_classes), rel=0.2
+    )
     assert all((old != new).any() for old, new in zip(before, model.parameters(), strict=True))

@@ -1,4 +1,5 @@
 """Metadata, extras, lock files and what the README promises agree with each other."""
+
 import ast
 import configparser
 import os
@@ -21,11 +22,23 @@ SETUP.read(ROOT / 'setup.cfg', encoding='utf-8')
 # Asked for by a package of the lock and left out on purpose; requirements/base.txt says why.
 LEFT_OUT = {'imagecorruptions-imaug', 'opencv-python'}
 # Not written by us, or not source.
-SKIPPED = {'.git', '.venv', '.overlay', '.peers', '.pytest_cache', '__pycache__', 'build', 'data', 'work_dirs'}
+SKIPPED = {
+    '.git',
+    '.venv',
+    '.overlay',
+    '.peers',
+    '.pytest_cache',
+    '__pycache__',
+    'build',
+    'data',
+    'work_dirs',
+}
 
 
 def _listed(text: str) -> dict[str, Requirement]:
-    requirements = [Requirement(line) for line in text.splitlines() if line and not line.startswith('#')]
+    requirements = [
+        Requirement(line) for line in text.splitlines() if line and not line.startswith('#')
+    ]
     return {canonicalize_name(one.name): one for one in requirements}
 
 
@@ -40,32 +53,51 @@ def _extra(name: str) -> dict[str, Requirement]:
 def _lines(name: str) -> list[str]:
     """Pins of a lock file, those of the files it includes first."""
     lines = (ROOT / 'requirements' / f'{name}.txt').read_text(encoding='utf-8').splitlines()
-    included = [line for one in lines if one.startswith('-r ') for line in _lines(one[3:].removesuffix('.txt'))]
+    included = [
+        line
+        for one in lines
+        if one.startswith('-r ')
+        for line in _lines(one[3:].removesuffix('.txt'))
+    ]
     return included + [line for line in lines if line and not line.startswith(('#', '-r '))]
 
 
 def _lock(name: str, python: str) -> dict[str, str]:
     """{package: version} of a lock file on one Python."""
     environment = {'python_version': python, 'python_full_version': f'{python}.0'}
-    found = [one for one in map(Requirement, _lines(name)) if one.marker is None or one.marker.evaluate(environment)]
+    found = [
+        one
+        for one in map(Requirement, _lines(name))
+        if one.marker is None or one.marker.evaluate(environment)
+    ]
     names = [canonicalize_name(one.name) for one in found]
-    assert len(names) == len(set(names)), f'{name}.txt pins a package twice for Python {python}: {names}'
+    assert len(names) == len(set(names)), (
+        f'{name}.txt pins a package twice for Python {python}: {names}'
+    )
     return {canonicalize_name(one.name): next(iter(one.specifier)).version for one in found}
 
 
 def _unmet(wanted: dict[str, Requirement], lock: dict[str, str]) -> list[str]:
     """Requirements that the lock does not satisfy; cv2 comes from the headless distribution."""
     lock = {'opencv-python': lock.get('opencv-python-headless', '0'), **lock}
-    return [str(one) for name, one in wanted.items() if not one.specifier.contains(lock.get(name, '0'))]
+    return [
+        str(one) for name, one in wanted.items() if not one.specifier.contains(lock.get(name, '0'))
+    ]
 
 
 def _sources() -> list[Path]:
     """Every text file that a reader of the repository gets."""
     found = []
     for folder, folders, files in os.walk(ROOT):
-        folders[:] = [one for one in folders if one not in SKIPPED and not one.endswith('.egg-info')]
+        folders[:] = [
+            one for one in folders if one not in SKIPPED and not one.endswith('.egg-info')
+        ]
         found += [Path(folder, one) for one in files]
-    return [path for path in found if path.suffix in {'', '.cfg', '.md', '.py', '.toml', '.txt', '.yaml', '.json'}]
+    return [
+        path
+        for path in found
+        if path.suffix in {'', '.cfg', '.md', '.py', '.toml', '.txt', '.yaml', '.json'}
+    ]
 
 
 @pytest.mark.parametrize('name', [*STACKS, 'test', 'peers'])
@@ -86,8 +118,9 @@ def test_stacks_differ_in_the_mm_packages_only(python):
     """A result on one stack and not on the other is then due to them."""
     onedl, openmmlab = (_lock(name, python) for name in STACKS)
     assert {'torch', 'torchvision', 'timm', 'numpy'} <= onedl.keys()
-    assert {name: version for name, version in openmmlab.items() if onedl.get(name) != version}.keys() == \
-        {'mmcv-lite', 'mmdet', 'mmengine', 'mmsegmentation'}
+    assert {
+        name: version for name, version in openmmlab.items() if onedl.get(name) != version
+    }.keys() == {'mmcv-lite', 'mmdet', 'mmengine', 'mmsegmentation'}
 
 
 def test_lock_is_complete():
@@ -97,8 +130,11 @@ def test_lock_is_complete():
     missing = set()
     for name in [name for name, version in lock.items() if installed.get(name) == version]:
         needs = [Requirement(line) for line in metadata.requires(name) or []]
-        missing |= {canonicalize_name(need.name) for need in needs
-                    if need.marker is None or need.marker.evaluate({'extra': ''})} - lock.keys()
+        missing |= {
+            canonicalize_name(need.name)
+            for need in needs
+            if need.marker is None or need.marker.evaluate({'extra': ''})
+        } - lock.keys()
     assert missing - LEFT_OUT == set()
 
 
@@ -107,15 +143,34 @@ def test_core_install_forces_no_mm_family():
 
 
 def test_core_install_has_what_the_package_imports():
-    trees = [ast.parse(path.read_text(encoding='utf-8')) for path in (ROOT / 'convnext_dense').rglob('*.py')]
+    trees = [
+        ast.parse(path.read_text(encoding='utf-8'))
+        for path in (ROOT / 'convnext_dense').rglob('*.py')
+    ]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
-    third_party = {name.split('.')[0].lower() for name in names} - {one.lower() for one in sys.stdlib_module_names}
-    with_a_stack = {'mmcv', 'mmdet', 'mmengine', 'mmseg', 'pycocotools', 'cv2', 'matplotlib', 'scipy'}
+    third_party = {name.split('.')[0].lower() for name in names} - {
+        one.lower() for one in sys.stdlib_module_names
+    }
+    with_a_stack = {
+        'mmcv',
+        'mmdet',
+        'mmengine',
+        'mmseg',
+        'pycocotools',
+        'cv2',
+        'matplotlib',
+        'scipy',
+    }
     if_installed = {'mmpretrain', 'transformers'}  # apis/benchmark measures them where they are
     other_name = {'pil': 'pillow', 'triton': 'torch', 'huggingface_hub': 'huggingface-hub'}
-    needed = {other_name.get(one, one) for one in third_party} - with_a_stack - if_installed - {'convnext_dense'}
+    needed = (
+        {other_name.get(one, one) for one in third_party}
+        - with_a_stack
+        - if_installed
+        - {'convnext_dense'}
+    )
     assert needed <= set(_core())
 
 
@@ -127,7 +182,11 @@ def test_version_is_written_once_and_read_without_import():
     """setuptools takes a literal from the source; anything else it would import, and torch with it."""
     assert SETUP['metadata']['version'] == 'attr: convnext_dense.__version__'
     tree = ast.parse((ROOT / 'convnext_dense' / '__init__.py').read_text(encoding='utf-8'))
-    values = [node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == '__version__']
+    values = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == '__version__'
+    ]
     assert len(values) == 1 and re.fullmatch(r'\d+\.\d+\.\d+', ast.literal_eval(values[0]))
 
 
@@ -135,9 +194,15 @@ def test_readme_names_what_exists():
     readme = (ROOT / 'README.md').read_text(encoding='utf-8')
     makefile = (ROOT / 'Makefile').read_text(encoding='utf-8')
     paths = set(re.findall(r'(?<![\w/.])(?:configs|docs|requirements|tools)/[\w./-]*\w', readme))
-    targets = set(re.findall(r'\bmake ([a-z][a-z-]+)', '\n'.join(re.findall(r'```.*?```|`[^`]+`', readme, re.S))))
+    targets = set(
+        re.findall(
+            r'\bmake ([a-z][a-z-]+)', '\n'.join(re.findall(r'```.*?```|`[^`]+`', readme, re.S))
+        )
+    )
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
-    assert [target for target in sorted(targets) if not re.search(rf'^{target}:', makefile, re.M)] == []
+    assert [
+        target for target in sorted(targets) if not re.search(rf'^{target}:', makefile, re.M)
+    ] == []
     assert {'train', 'test'} <= targets
 
 
@@ -147,17 +212,26 @@ def test_ci_runs_the_readmes_command():
 
 
 def test_no_source_names_a_machine_or_a_registry():
-    machine = re.compile(r'(?<![\w.$}/-])/(?:work|tmp|root|home|opt)/\w|'
-                         r'(?:pypi|pythonhosted|anaconda)\.org|pytorch\.org/whl')
-    found = [f'{path.relative_to(ROOT)}: {line.strip()}' for path in _sources()
-             for line in path.read_text(encoding='utf-8').splitlines() if machine.search(line)]
+    machine = re.compile(
+        r'(?<![\w.$}/-])/(?:work|tmp|root|home|opt)/\w|'
+        r'(?:pypi|pythonhosted|anaconda)\.org|pytorch\.org/whl'
+    )
+    found = [
+        f'{path.relative_to(ROOT)}: {line.strip()}'
+        for path in _sources()
+        for line in path.read_text(encoding='utf-8').splitlines()
+        if machine.search(line)
+    ]
     assert found == []
 
 
 def test_session_has_no_network():
     with pytest.raises(RuntimeError, match='no network'):
         socket.create_connection(('example.org', 80), timeout=1)
-    with socket.create_server(('127.0.0.1', 0)) as server, socket.create_connection(server.getsockname()) as client:
+    with (
+        socket.create_server(('127.0.0.1', 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+    ):
         assert client.getpeername() == server.getsockname()
 
 

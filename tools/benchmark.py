@@ -1,16 +1,19 @@
 """Time and memory of our backbone and of every installed library's, on your machine.
 
-    python tools/benchmark.py
-    python tools/benchmark.py --arch base --shape 16x3x512x512 --device cuda --dtype bf16 --compile default max-autotune
-    python tools/benchmark.py --scaling size --networks ours timm
+python tools/benchmark.py
+python tools/benchmark.py --arch base --shape 16x3x512x512 --device cuda --dtype bf16 --compile default max-autotune
+python tools/benchmark.py --scaling size --networks ours timm
 """
+
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a checkout that is not installed
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # works from a checkout that is not installed
 
 import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
 from convnext_dense.apis import ConfigError  # noqa: E402
@@ -18,30 +21,84 @@ from convnext_dense.apis.benchmark import outputs, plan, report, rounds, scaling
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--arch', default='tiny', help='atto ... xxlarge, v2_atto ... v2_huge (default: tiny)')
-    parser.add_argument('--shape', default='1x3x512x512', help='batch x 3 x height x width (default: %(default)s)')
-    parser.add_argument('--mode', nargs='+', default=list(plan.MODES), choices=plan.MODES, help='train: forward and '
-                        'backward (default: both)')
-    parser.add_argument('--networks', nargs='+', default=['all'], metavar='NAME',
-                        help=f'all, peers, or any of {", ".join(map(repr, plan.NETWORKS))} (default: all installed)')
-    parser.add_argument('--memory-format', nargs='+', default=['channels_last'], choices=plan.FORMATS,
-                        help='of input and weights (default: channels_last)')
-    parser.add_argument('--compile', nargs='+', default=[], choices=plan.COMPILE_MODES, metavar='MODE',
-                        help='also under torch.compile: default, max-autotune, ...; about a minute for each network')
-    parser.add_argument('--dtype', default='fp32', choices=plan.DTYPES, help='of autocast (default: fp32, none)')
-    parser.add_argument('--device', choices=['cpu', 'cuda'], help='(default: cuda where it is there)')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--arch', default='tiny', help='atto ... xxlarge, v2_atto ... v2_huge (default: tiny)'
+    )
+    parser.add_argument(
+        '--shape', default='1x3x512x512', help='batch x 3 x height x width (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--mode',
+        nargs='+',
+        default=list(plan.MODES),
+        choices=plan.MODES,
+        help='train: forward and backward (default: both)',
+    )
+    parser.add_argument(
+        '--networks',
+        nargs='+',
+        default=['all'],
+        metavar='NAME',
+        help=f'all, peers, or any of {", ".join(map(repr, plan.NETWORKS))} (default: all installed)',
+    )
+    parser.add_argument(
+        '--memory-format',
+        nargs='+',
+        default=['channels_last'],
+        choices=plan.FORMATS,
+        help='of input and weights (default: channels_last)',
+    )
+    parser.add_argument(
+        '--compile',
+        nargs='+',
+        default=[],
+        choices=plan.COMPILE_MODES,
+        metavar='MODE',
+        help='also under torch.compile: default, max-autotune, ...; about a minute for each network',
+    )
+    parser.add_argument(
+        '--dtype', default='fp32', choices=plan.DTYPES, help='of autocast (default: fp32, none)'
+    )
+    parser.add_argument(
+        '--device', choices=['cpu', 'cuda'], help='(default: cuda where it is there)'
+    )
     parser.add_argument('--threads', type=int, help="of a CPU (default: torch's)")
-    parser.add_argument('--drop-path', type=float, default=0., help='stochastic depth at the last block (default: 0)')
-    parser.add_argument('--malloc', default='default', choices=plan.MALLOCS,
-                        help='keep: glibc keeps freed blocks, which saves page faults; exact: for peaks, not for times')
-    parser.add_argument('--scaling', choices=list(scaling.AXES), help='measure along an axis, not at one shape')
-    parser.add_argument('--values', type=float, nargs='+', default=[], metavar='V',
-                        help='of the axis: sides in pixels, images, factors on widths or depths')
+    parser.add_argument(
+        '--drop-path',
+        type=float,
+        default=0.0,
+        help='stochastic depth at the last block (default: 0)',
+    )
+    parser.add_argument(
+        '--malloc',
+        default='default',
+        choices=plan.MALLOCS,
+        help='keep: glibc keeps freed blocks, which saves page faults; exact: for peaks, not for times',
+    )
+    parser.add_argument(
+        '--scaling', choices=list(scaling.AXES), help='measure along an axis, not at one shape'
+    )
+    parser.add_argument(
+        '--values',
+        type=float,
+        nargs='+',
+        default=[],
+        metavar='V',
+        help='of the axis: sides in pixels, images, factors on widths or depths',
+    )
     parser.add_argument('--rounds', type=int, default=5, help='turns of each network (default: 5)')
-    parser.add_argument('--seconds', type=float, default=40., help='no new round after this time (default: 40)')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'),
-                        help='folder of tables, JSON and pictures (default: %(default)s)')
+    parser.add_argument(
+        '--seconds', type=float, default=40.0, help='no new round after this time (default: 40)'
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('work_dirs/benchmark'),
+        help='folder of tables, JSON and pictures (default: %(default)s)',
+    )
     return parser.parse_args()
 
 
@@ -57,15 +114,30 @@ def main() -> int:
     except ConfigError as error:
         sys.exit(f'error: {error}')
     # The first run of a turn takes memory from the system that a training loop has all along.
-    failed, turn = False, dict(untimed=3, timed=10) if device == 'cuda' else dict(untimed=1, timed=2)
+    failed, turn = (
+        False,
+        dict(untimed=3, timed=10) if device == 'cuda' else dict(untimed=1, timed=2),
+    )
     for mode in args.mode:
-        setup = plan.Setup(args.arch, shape, mode, args.dtype, device, args.threads, args.drop_path, args.malloc,
-                           **turn)
+        setup = plan.Setup(
+            args.arch,
+            shape,
+            mode,
+            args.dtype,
+            device,
+            args.threads,
+            args.drop_path,
+            args.malloc,
+            **turn,
+        )
         candidates = plan.list_candidates(names, args.memory_format, ['', *args.compile], mode)
         how = dict(rounds=args.rounds, seconds=args.seconds, log=report.log)
         if args.scaling:
             curves = scaling.scale(candidates, setup, args.scaling, args.values, **how)
-            results, written = [r for curve in curves for _, r in curve.points], outputs.write_curves(curves, args.out)
+            results, written = (
+                [r for curve in curves for _, r in curve.points],
+                outputs.write_curves(curves, args.out),
+            )
         else:
             results = rounds.measure(candidates, setup, **how)
             written = outputs.write_comparison(results, args.out)

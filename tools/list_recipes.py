@@ -1,4 +1,5 @@
 """The table of recipes, from the configs: python tools/list_recipes.py [--write]"""
+
 from __future__ import annotations
 
 import argparse
@@ -21,7 +22,9 @@ images in one step of the optimizer, over all GPUs. Weights: what a run starts f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description='Print the table of recipes, from the configs.')
-    parser.add_argument('--write', action='store_true', help=f'write it to {PAGE.relative_to(ROOT)}')
+    parser.add_argument(
+        '--write', action='store_true', help=f'write it to {PAGE.relative_to(ROOT)}'
+    )
     args = parser.parse_args()
     page = f'{HEAD}\n{apis.format_recipes(sorted((ROOT / "configs").glob("*.py")))}'
     if args.write:

@@ -1,4 +1,5 @@
 """Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT [--sample] [--tta] [--per-class]"""
+
 from __future__ import annotations
 
 import argparse
@@ -6,7 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a checkout that is not installed
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # works from a checkout that is not installed
 
 import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
 from mmengine.config import DictAction  # noqa: E402
@@ -16,18 +19,35 @@ from convnext_dense import apis  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Evaluate a checkpoint with the config that trained it.')
+    parser = argparse.ArgumentParser(
+        description='Evaluate a checkpoint with the config that trained it.'
+    )
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='file that training wrote')
     parser.add_argument('--sample', action='store_true', help='evaluate on the drawn sample scenes')
-    parser.add_argument('--tta', action='store_true', help='test-time augmentation: several scales and a flip')
-    parser.add_argument('--trust-pickle', action='store_true', help='where a checkpoint is refused as it could run code: '
-                        'LET IT RUN, with your rights. For files whose maker you trust')
+    parser.add_argument(
+        '--tta', action='store_true', help='test-time augmentation: several scales and a flip'
+    )
+    parser.add_argument(
+        '--trust-pickle',
+        action='store_true',
+        help='where a checkpoint is refused as it could run code: '
+        'LET IT RUN, with your rights. For files whose maker you trust',
+    )
     parser.add_argument('--per-class', action='store_true', help='the scores of each class too')
-    parser.add_argument('--out', help='JSON file of the scores (default: scores.json in the work dir)')
-    parser.add_argument('--work-dir', help='folder of logs and pictures (default: work_dirs/<name of the config>)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override settings of the config')
+    parser.add_argument(
+        '--out', help='JSON file of the scores (default: scores.json in the work dir)'
+    )
+    parser.add_argument(
+        '--work-dir', help='folder of logs and pictures (default: work_dirs/<name of the config>)'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config',
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -1,8 +1,10 @@
 """What every run shares: logging, hooks, checkpoints, environment."""
+
 env_cfg = dict(
     cudnn_benchmark=False,  # images of many sizes: searching anew for each costs more than it gains
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'))
+    dist_cfg=dict(backend='nccl'),
+)
 log_level = 'INFO'
 custom_hooks = [
     dict(type='convnext_dense.LearningRateRangeHook'),

@@ -1,4 +1,5 @@
 """What every classification run shares: ``default_runtime.py`` with repeatable random numbers and one size."""
+
 _base_ = ['default_runtime.py']
 env_cfg = dict(cudnn_benchmark=True)
 custom_hooks = [

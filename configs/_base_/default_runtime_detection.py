@@ -1,4 +1,5 @@
 """What every detection run shares: ``default_runtime.py``, with pictures of objects in place of label maps."""
+
 _base_ = ['default_runtime.py']
 custom_hooks = [
     dict(type='convnext_dense.LearningRateRangeHook'),

@@ -3,19 +3,39 @@
 ``python tools/prepare_data.py imagenet --root data/imagenet`` checks a download.
 Numbers: facebookresearch/ConvNeXt datasets.py, main.py @ 048efce
 """
+
 default_scope = 'mmengine'
 data_root = 'data/imagenet'
 train_transform = dict(
-    input_size=224, is_training=True, auto_augment='rand-m9-mstd0.5-inc1', interpolation='bicubic')
+    input_size=224, is_training=True, auto_augment='rand-m9-mstd0.5-inc1', interpolation='bicubic'
+)
 val_transform = dict(input_size=224, interpolation='bicubic', crop_pct=0.875, crop_mode='center')
 loader = dict(
-    num_workers=10, persistent_workers=True, pin_memory=True, collate_fn=dict(type='default_collate'))
+    num_workers=10,
+    persistent_workers=True,
+    pin_memory=True,
+    collate_fn=dict(type='default_collate'),
+)
 train_dataloader = dict(
-    **loader, batch_size=128, drop_last=True, sampler=dict(type='convnext_dense.SeedingSampler', shuffle=True),
-    dataset=dict(type='convnext_dense.ImageNet', data_root=data_root, split='train', transform=train_transform))
+    **loader,
+    batch_size=128,
+    drop_last=True,
+    sampler=dict(type='convnext_dense.SeedingSampler', shuffle=True),
+    dataset=dict(
+        type='convnext_dense.ImageNet',
+        data_root=data_root,
+        split='train',
+        transform=train_transform,
+    ),
+)
 val_dataloader = dict(
-    **loader, batch_size=192, sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='convnext_dense.ImageNet', data_root=data_root, split='val', transform=val_transform))
+    **loader,
+    batch_size=192,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='convnext_dense.ImageNet', data_root=data_root, split='val', transform=val_transform
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(type='convnext_dense.TopKAccuracy', topk=(1, 5))
 test_evaluator = val_evaluator

@@ -1,6 +1,8 @@
 """ImageNet-1k at 384 x 384. Validation warps whole images to the square, as the authors do."""
+
 _base_ = ['imagenet.py']
 train_dataloader = dict(dataset=dict(transform=dict(input_size=384)))
 val_dataloader = dict(
-    batch_size=96, dataset=dict(transform=dict(input_size=384, crop_pct=1.0, crop_mode='squash')))
+    batch_size=96, dataset=dict(transform=dict(input_size=384, crop_pct=1.0, crop_mode='squash'))
+)
 test_dataloader = val_dataloader

@@ -13,6 +13,7 @@ AP counts the best 100 boxes of an image, as COCO's does, AP50 and AP75 the best
 Budget: 3,000 iterations of 16 crops, 120 times each image, single precision weights and fp16 products. mmdet makes its
 anchors in the products' precision: bf16 would place them to 4 pixels only.
 """
+
 _base_ = ['coco.py', 'schedule_coco_3x.py', 'default_runtime_detection.py']
 data_root = 'data/nuclei'
 max_iters = 3000
@@ -21,51 +22,94 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='RandomCrop', crop_size=(256, 256)),
-    dict(type='RandomChoice', transforms=[
-        [dict(type='Resize', scale_factor=factor, keep_ratio=True)] for factor in (1.5, 1.75, 2., 2.25, 2.5, 3.)]),
-    dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
+    dict(
+        type='RandomChoice',
+        transforms=[
+            [dict(type='Resize', scale_factor=factor, keep_ratio=True)]
+            for factor in (1.5, 1.75, 2.0, 2.25, 2.5, 3.0)
+        ],
+    ),
+    dict(
+        type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']
+    ),
     dict(type='PhotoMetricDistortion'),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale_factor=2., keep_ratio=True),
+    dict(type='Resize', scale_factor=2.0, keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='PackDetInputs', meta_keys=_base_.meta_keys[:5]),
 ]
 train_dataloader = dict(
-    batch_size=16, num_workers=12, sampler=dict(type='InfiniteSampler', shuffle=True), batch_sampler=None,
+    batch_size=16,
+    num_workers=12,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    batch_sampler=None,
     dataset=dict(
-        data_root=data_root, metainfo=metainfo, ann_file='annotations/train.json', data_prefix=dict(img='train/'),
-        pipeline=train_pipeline))
+        data_root=data_root,
+        metainfo=metainfo,
+        ann_file='annotations/train.json',
+        data_prefix=dict(img='train/'),
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
-    num_workers=4, dataset=dict(
-        data_root=data_root, metainfo=metainfo, ann_file='annotations/val.json', data_prefix=dict(img='val/'),
-        pipeline=test_pipeline))
+    num_workers=4,
+    dataset=dict(
+        data_root=data_root,
+        metainfo=metainfo,
+        ann_file='annotations/val.json',
+        data_prefix=dict(img='val/'),
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=f'{data_root}/annotations/val.json')
 test_evaluator = val_evaluator
 tta_model = dict(tta_cfg=dict(max_per_img=400))
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='TestTimeAug', transforms=[
-        [dict(type='Resize', scale_factor=factor, keep_ratio=True) for factor in (1.5, 2., 2.5)],
-        [dict(type='RandomFlip', prob=float(prob), direction=direction)
-         for prob, direction in ((0, 'horizontal'), (1, 'horizontal'), (1, 'vertical'), (1, 'diagonal'))],
-        [dict(type='LoadAnnotations', with_bbox=True, with_mask=True)],
-        [dict(type='PackDetInputs', meta_keys=_base_.meta_keys)],
-    ]),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [
+                dict(type='Resize', scale_factor=factor, keep_ratio=True)
+                for factor in (1.5, 2.0, 2.5)
+            ],
+            [
+                dict(type='RandomFlip', prob=float(prob), direction=direction)
+                for prob, direction in (
+                    (0, 'horizontal'),
+                    (1, 'horizontal'),
+                    (1, 'vertical'),
+                    (1, 'diagonal'),
+                )
+            ],
+            [dict(type='LoadAnnotations', with_bbox=True, with_mask=True)],
+            [dict(type='PackDetInputs', meta_keys=_base_.meta_keys)],
+        ],
+    ),
 ]
 
-train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters // 6)
+train_cfg = dict(
+    _delete_=True, type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters // 6
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=201),
-    dict(type='CosineAnnealingLR', T_max=max_iters, eta_min=0., by_epoch=False, begin=0, end=max_iters),
+    dict(
+        type='CosineAnnealingLR',
+        T_max=max_iters,
+        eta_min=0.0,
+        by_epoch=False,
+        begin=0,
+        end=max_iters,
+    ),
 ]
 log_processor = dict(by_epoch=False)
 default_hooks = dict(
-    logger=dict(log_metric_by_epoch=False),
-    checkpoint=dict(by_epoch=False, interval=max_iters // 6))
+    logger=dict(log_metric_by_epoch=False), checkpoint=dict(by_epoch=False, interval=max_iters // 6)
+)
 custom_hooks = [
     dict(type='convnext_dense.LearningRateRangeHook'),
     dict(type='convnext_dense.ProgressHook'),

@@ -3,6 +3,7 @@
 lr(i) = lr * (1 - i / 160000) * (1e-6 + (1 - 1e-6) * min(i / 1500, 1)), for each group times its layer's scale.
 ``end`` is one more than the length because mmengine's schedulers reach their last value at ``end - 1``.
 """
+
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1501),
     dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=0, end=160001),
@@ -15,6 +16,13 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='convnext_dense.CheckpointHook', by_epoch=False, interval=16000, save_best='mIoU', max_keep_ckpts=2),
-    sampler_seed=dict(type='DistSamplerSeedHook'))
+    checkpoint=dict(
+        type='convnext_dense.CheckpointHook',
+        by_epoch=False,
+        interval=16000,
+        save_best='mIoU',
+        max_keep_ckpts=2,
+    ),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+)
 auto_scale_lr = dict(enable=False, base_batch_size=16)

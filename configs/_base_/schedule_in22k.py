@@ -1,4 +1,5 @@
 """ImageNet-22k from scratch: as ``schedule_in1k.py``, but 90 epochs with 5 of warm-up."""
+
 _base_ = ['schedule_in1k.py']
 max_epochs, warmup_epochs = 90, 5
 optim_wrapper = dict(accumulative_counts=16)  # 8 GPUs x 32 images x 16 = 4096

@@ -1,8 +1,22 @@
 """What the tools call. mmdet and mmseg are imported only where a config asks for them."""
-from convnext_dense.apis.checkpoints import (CheckpointError, allow_training_checkpoints, keep_checkpoints_safe,
-                                             prepare_load_from, require_fit, resume_last)
-from convnext_dense.apis.config import (ConfigError, fit_to_machine, load_config, require_checkpoint, require_data,
-                                        use_amp, use_tta)
+
+from convnext_dense.apis.checkpoints import (
+    CheckpointError,
+    allow_training_checkpoints,
+    keep_checkpoints_safe,
+    prepare_load_from,
+    require_fit,
+    resume_last,
+)
+from convnext_dense.apis.config import (
+    ConfigError,
+    fit_to_machine,
+    load_config,
+    require_checkpoint,
+    require_data,
+    use_amp,
+    use_tta,
+)
 from convnext_dense.apis.convert import LAYOUT_NAMES, convert_checkpoint
 from convnext_dense.apis.predict import draw_predictions, find_images
 from convnext_dense.apis.recipes import format_recipes, read_scores
@@ -10,7 +24,29 @@ from convnext_dense.apis.sample import use_sample
 from convnext_dense.apis.scores import print_scores, run_test, write_scores
 from convnext_dense.apis.summary import print_summary
 
-__all__ = ['CheckpointError', 'ConfigError', 'LAYOUT_NAMES', 'allow_training_checkpoints', 'convert_checkpoint',
-           'draw_predictions', 'find_images', 'fit_to_machine', 'format_recipes', 'keep_checkpoints_safe',
-           'load_config', 'prepare_load_from', 'print_scores', 'print_summary', 'read_scores', 'require_checkpoint',
-           'require_data', 'require_fit', 'resume_last', 'run_test', 'use_amp', 'use_sample', 'use_tta', 'write_scores']
+__all__ = [
+    'CheckpointError',
+    'ConfigError',
+    'LAYOUT_NAMES',
+    'allow_training_checkpoints',
+    'convert_checkpoint',
+    'draw_predictions',
+    'find_images',
+    'fit_to_machine',
+    'format_recipes',
+    'keep_checkpoints_safe',
+    'load_config',
+    'prepare_load_from',
+    'print_scores',
+    'print_summary',
+    'read_scores',
+    'require_checkpoint',
+    'require_data',
+    'require_fit',
+    'resume_last',
+    'run_test',
+    'use_amp',
+    'use_sample',
+    'use_tta',
+    'write_scores',
+]

@@ -1,4 +1,5 @@
 """Checkpoints of whole models and runs: read by mmengine without running code, fitting the model, safe from crashes."""
+
 from __future__ import annotations
 
 import os
@@ -17,7 +18,9 @@ from convnext_dense.checkpoints.fit import Rules, find_trunks
 from convnext_dense.checkpoints.identify import identify
 from convnext_dense.checkpoints.io import read_file
 
-_prepared: dict[str, dict] = {}  # by the path as it was given: what require_fit read, until mmengine asks for it
+_prepared: dict[
+    str, dict
+] = {}  # by the path as it was given: what require_fit read, until mmengine asks for it
 _trusting = False  # as the last call of allow_training_checkpoints said
 
 
@@ -36,9 +39,14 @@ def allow_training_checkpoints(trust_pickle: bool = False) -> None:
     global _trusting
     _trusting = trust_pickle
     HistoryBuffer()  # registers the names of its methods
-    allow = {'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer, 'builtins.getattr': _get_history_method}
+    allow = {
+        'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
+        'builtins.getattr': _get_history_method,
+    }
 
-    def load_from_checked(filename: str, map_location=None, **_) -> dict:  # mmengine logs the name from 'checked' on
+    def load_from_checked(
+        filename: str, map_location=None, **_
+    ) -> dict:  # mmengine logs the name from 'checked' on
         if filename in _prepared:
             return _prepared.pop(filename)
         # Not mapped: an optimizer works on in the tensors that it resumes from.
@@ -47,8 +55,11 @@ def allow_training_checkpoints(trust_pickle: bool = False) -> None:
     if not trust_pickle:
         os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
         os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)  # torch refuses to load with both
-    CheckpointLoader.register_scheme(['', 'http://', 'https://', 'file://', 'timm:', 'hf-hub:', 'hf_hub:'],
-                                     load_from_checked, force=True)
+    CheckpointLoader.register_scheme(
+        ['', 'http://', 'https://', 'file://', 'timm:', 'hf-hub:', 'hf_hub:'],
+        load_from_checked,
+        force=True,
+    )
 
 
 def require_fit(model: nn.Module, checkpoint: str) -> dict:
@@ -64,10 +75,14 @@ def require_fit(model: nn.Module, checkpoint: str) -> dict:
         ConfigError: the file cannot be read as weights, or a weight of the model is missing or has another shape.
     """
     model = getattr(model, 'module', model)  # DDP and test-time augmentation hold the model so
-    content, values = _plan(model, checkpoint, Rules(exact=True), 'Give the config that trained it.')
+    content, values = _plan(
+        model, checkpoint, Rules(exact=True), 'Give the config that trained it.'
+    )
     model.load_state_dict(values, strict=False)  # all of its weights, or _plan had refused
     meta = content.get('meta') if isinstance(content, dict) else None
-    _prepared[checkpoint] = dict(state_dict=model.state_dict(), meta=meta if isinstance(meta, dict) else {})
+    _prepared[checkpoint] = dict(
+        state_dict=model.state_dict(), meta=meta if isinstance(meta, dict) else {}
+    )
     return _prepared[checkpoint]
 
 
@@ -83,7 +98,9 @@ def prepare_load_from(model: nn.Module, checkpoint: str) -> None:
     model = getattr(model, 'module', model)
     if find_trunks(model.state_dict()):
         advice = 'Take load_from out of the config, or give a file of the same model.'
-        _prepared[checkpoint] = dict(state_dict=_plan(model, checkpoint, Rules(), advice)[1], meta={})
+        _prepared[checkpoint] = dict(
+            state_dict=_plan(model, checkpoint, Rules(), advice)[1], meta={}
+        )
 
 
 def _plan(model: nn.Module, checkpoint: str, rules: Rules, advice: str) -> tuple[object, dict]:
@@ -105,8 +122,13 @@ def _plan(model: nn.Module, checkpoint: str, rules: Rules, advice: str) -> tuple
 
 def keep_checkpoints_safe(cfg: Config) -> None:
     """Let ``convnext_dense.CheckpointHook`` write the checkpoints where the config names mmengine's hook, or none."""
-    hook = cfg.setdefault('default_hooks', ConfigDict()).setdefault('checkpoint', ConfigDict(interval=1))
-    if hook is not None and hook.get('type', 'CheckpointHook') in ('CheckpointHook', 'mmengine.CheckpointHook'):
+    hook = cfg.setdefault('default_hooks', ConfigDict()).setdefault(
+        'checkpoint', ConfigDict(interval=1)
+    )
+    if hook is not None and hook.get('type', 'CheckpointHook') in (
+        'CheckpointHook',
+        'mmengine.CheckpointHook',
+    ):
         hook.type = 'convnext_dense.CheckpointHook'
 
 
@@ -120,7 +142,10 @@ def resume_last(cfg: Config) -> str | None:
     named = note.read_text(errors='replace').strip() if note.is_file() else ''
     others = sorted(folder.glob('*_*.pth'), key=_number, reverse=True)
     candidates = [Path(named), folder / Path(named).name] if named else []
-    for path in [*candidates, *(path for path in others if re.fullmatch(r'(iter|epoch)_\d+', path.stem))]:
+    for path in [
+        *candidates,
+        *(path for path in others if re.fullmatch(r'(iter|epoch)_\d+', path.stem)),
+    ]:
         if not path.is_file():
             continue
         try:
@@ -141,5 +166,7 @@ def _number(path: Path) -> int:
 def _get_history_method(owner, name: str):
     """``getattr`` for HistoryBuffer's statistics alone: the general one would open a way to run code."""
     if owner is not HistoryBuffer or name not in HistoryBuffer._statistics_methods:
-        raise ValueError(f'a checkpoint of mmengine names {name!r} of {owner!r}: no statistic of a log history')
+        raise ValueError(
+            f'a checkpoint of mmengine names {name!r} of {owner!r}: no statistic of a log history'
+        )
     return HistoryBuffer._statistics_methods[name]

@@ -1,4 +1,5 @@
 """A config made ready for this machine: options, data that is there, devices that exist."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -55,9 +56,14 @@ def require_data(cfg: Config, loaders=LOADERS) -> None:
         ConfigError: a known data set is missing or incomplete.
     """
     for dataset in iter_datasets(cfg, loaders):
-        parts = [dataset.ann_file, *(dataset.get('data_prefix') or {}).values()] if dataset.get('ann_file') else (
-            [dataset.split] if dataset.get('split') else ())  # evaluation needs no training images
-        reason = why_missing(dataset.type, dataset.get('data_root') or '.', cfg.filename or 'CONFIG', parts)
+        parts = (
+            [dataset.ann_file, *(dataset.get('data_prefix') or {}).values()]
+            if dataset.get('ann_file')
+            else ([dataset.split] if dataset.get('split') else ())
+        )  # evaluation needs no training images
+        reason = why_missing(
+            dataset.type, dataset.get('data_root') or '.', cfg.filename or 'CONFIG', parts
+        )
         if reason:
             raise ConfigError(reason)
 
@@ -67,8 +73,10 @@ def use_amp(cfg: Config) -> None:
     if cfg.optim_wrapper.get('type', 'OptimWrapper') == 'OptimWrapper':
         cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
     elif cfg.optim_wrapper.type != 'AmpOptimWrapper':
-        raise ConfigError('--amp needs an optim_wrapper of type OptimWrapper or AmpOptimWrapper; '
-                          f'got {cfg.optim_wrapper.type}. Set mixed precision in the config itself.')
+        raise ConfigError(
+            '--amp needs an optim_wrapper of type OptimWrapper or AmpOptimWrapper; '
+            f'got {cfg.optim_wrapper.type}. Set mixed precision in the config itself.'
+        )
 
 
 def fit_to_machine(cfg: Config) -> None:
@@ -83,8 +91,10 @@ def fit_to_machine(cfg: Config) -> None:
         if loader.get('pin_memory'):  # memory for the way to a GPU; torch warns where there is none
             loader.pin_memory = False
     if cfg.get('launcher', 'none') != 'none':
-        raise ConfigError(f'--launcher {cfg.launcher} gives each process a GPU of its own, and torch sees none here. '
-                          'Leave --launcher out to run in one process on the CPU.')
+        raise ConfigError(
+            f'--launcher {cfg.launcher} gives each process a GPU of its own, and torch sees none here. '
+            'Leave --launcher out to run in one process on the CPU.'
+        )
     if cfg.get('optim_wrapper', {}).get('type') == 'AmpOptimWrapper':
         cfg.optim_wrapper.type = 'OptimWrapper'
         cfg.optim_wrapper.pop('loss_scale', None)
@@ -111,11 +121,15 @@ def use_tta(cfg: Config) -> None:
         ConfigError: the config has none.
     """
     if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
-        raise ConfigError('--tta needs tta_model and tta_pipeline in the config; see configs/_base_/ade20k.py')
+        raise ConfigError(
+            '--tta needs tta_model and tta_pipeline in the config; see configs/_base_/ade20k.py'
+        )
     for dataset in iter_datasets(cfg, ['test_dataloader']):
         dataset.pipeline = cfg.tta_pipeline
     if cfg.get('tta_test_cfg'):
         cfg.model.test_cfg = cfg.tta_test_cfg
     # Weights of a checkpoint are the averaged ones already; the hook's own copy would not find them inside tta_model.
-    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if not str(hook.type).endswith('EMAHook')]
+    cfg.custom_hooks = [
+        hook for hook in cfg.get('custom_hooks') or [] if not str(hook.type).endswith('EMAHook')
+    ]
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)

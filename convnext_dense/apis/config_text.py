@@ -1,4 +1,5 @@
 """Configs as text: overrides written for a reader, and what two configs differ in."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,8 +10,9 @@ _WIDTH = 120
 def format_config(title: str, base: Sequence[str], overrides: Mapping) -> str:
     """A config in Python: a docstring, ``_base_`` and one assignment for each override."""
     settings = {'_base_': list(base), **overrides}
-    return f'"""{title}"""\n' + ''.join(f'{name} = {format_value(value, len(name) + 3)}\n'
-                                        for name, value in settings.items())
+    return f'"""{title}"""\n' + ''.join(
+        f'{name} = {format_value(value, len(name) + 3)}\n' for name, value in settings.items()
+    )
 
 
 def format_value(value, column: int = 0, indent: int = 0) -> str:
@@ -25,7 +27,10 @@ def format_value(value, column: int = 0, indent: int = 0) -> str:
     if isinstance(value, Mapping):
         heads = [f'{key}=' if _has_names(value) else f'{key!r}: ' for key in value]
         opening, closing = ('dict(', ')') if _has_names(value) else ('{', '}')
-        entries = [head + format_value(child, inner + len(head), inner) for head, child in zip(heads, value.values())]
+        entries = [
+            head + format_value(child, inner + len(head), inner)
+            for head, child in zip(heads, value.values())
+        ]
     else:
         opening, closing = '[]' if isinstance(value, list) else '()'
         entries = [format_value(child, inner, inner) for child in value]
@@ -62,11 +67,17 @@ def _lines(sign: str, name: str, value) -> Iterator[str]:
 def _in_one_line(value) -> str:
     if isinstance(value, Mapping):
         if _has_names(value):
-            return f'dict({", ".join(f"{key}={_in_one_line(child)}" for key, child in value.items())})'
-        return '{' + ', '.join(f'{key!r}: {_in_one_line(child)}' for key, child in value.items()) + '}'
+            return (
+                f'dict({", ".join(f"{key}={_in_one_line(child)}" for key, child in value.items())})'
+            )
+        return (
+            '{' + ', '.join(f'{key!r}: {_in_one_line(child)}' for key, child in value.items()) + '}'
+        )
     if isinstance(value, (list, tuple)):
         entries = ', '.join(map(_in_one_line, value))
-        return f'[{entries}]' if isinstance(value, list) else f'({entries}{"," * (len(value) == 1)})'
+        return (
+            f'[{entries}]' if isinstance(value, list) else f'({entries}{"," * (len(value) == 1)})'
+        )
     return repr(value)
 
 
@@ -75,4 +86,8 @@ def _has_names(value: Mapping) -> bool:
 
 
 def _are_mappings(value) -> bool:
-    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(child, Mapping) for child in value)
+    return (
+        isinstance(value, (list, tuple))
+        and bool(value)
+        and all(isinstance(child, Mapping) for child in value)
+    )

@@ -1,4 +1,5 @@
 """Rewrites anybody's mmdet or mmseg config so that it runs on ConvNeXt."""
+
 from __future__ import annotations
 
 import copy
@@ -16,26 +17,42 @@ from convnext_dense.apis.config import ConfigError, load_config, require_checkpo
 from convnext_dense.apis.config_text import format_config, iter_changes
 from convnext_dense.apis.plug_maps import find_model, read_maps
 from convnext_dense.apis.plug_model import swap_backbone
-from convnext_dense.apis.plug_recipe import Recipe, get_checkpoint, get_input, get_recipe, get_training, has_warmup
+from convnext_dense.apis.plug_recipe import (
+    Recipe,
+    get_checkpoint,
+    get_input,
+    get_recipe,
+    get_training,
+    has_warmup,
+)
 from convnext_dense.variants import get_variant
 
 AUTHORS = 'authors'
-_BY_HAND = '''{reason}.
+_BY_HAND = """{reason}.
 By hand, in your config: model.backbone = dict(_delete_=True, type='convnext_dense.ConvNeXt', arch={arch!r}); it returns
 maps of {dims} channels at strides 4, 8, 16, 32 (out_indices chooses). Write these numbers wherever a neck or head asks
-for the channels of the backbone, and custom_imports = dict(imports=['convnext_dense']). docs/plugging.md says more.'''
+for the channels of the backbone, and custom_imports = dict(imports=['convnext_dense']). docs/plugging.md says more."""
 
 
 @dataclass(frozen=True)
 class Plugged:
     """A config that was written: where, each changed setting as a line of a diff, and what the user should know."""
+
     path: Path
     changes: list[str]
     notes: list[str]
 
 
-def plug(path: str, arch: str, out: str, *, checkpoint: str | None = AUTHORS, output_stride: int | None = None,
-         force: bool = False, check: bool = True) -> Plugged:
+def plug(
+    path: str,
+    arch: str,
+    out: str,
+    *,
+    checkpoint: str | None = AUTHORS,
+    output_stride: int | None = None,
+    force: bool = False,
+    check: bool = True,
+) -> Plugged:
     """Write ``out``, a config that inherits ``path`` and puts ConvNeXt in the place of its backbone.
 
     Args:
@@ -55,7 +72,9 @@ def plug(path: str, arch: str, out: str, *, checkpoint: str | None = AUTHORS, ou
     _check_inheritable(Path(path))
     if checkpoint not in (None, AUTHORS):
         require_checkpoint(checkpoint)
-    cfg = load_config(path, work_dir='-')  # named after the file otherwise, a difference of no interest
+    cfg = load_config(
+        path, work_dir='-'
+    )  # named after the file otherwise, a difference of no interest
     dims = _get_variant(arch).dims
     try:
         overrides, notes = make_overrides(cfg, arch, checkpoint, output_stride)
@@ -66,10 +85,18 @@ def plug(path: str, arch: str, out: str, *, checkpoint: str | None = AUTHORS, ou
     except OSError as error:
         raise ConfigError(f'--out {target} cannot be written: {error}') from error
     base = os.path.relpath(Path(path).resolve(), target.parent.resolve()).replace(os.sep, '/')
-    draft = target.with_name(f'_draft_of_{target.name}')  # beside it, so that the relative path holds
+    draft = target.with_name(
+        f'_draft_of_{target.name}'
+    )  # beside it, so that the relative path holds
     try:
-        draft.write_text(format_config(f'{Path(path).stem} on ConvNeXt, arch {arch}. Written by tools/plug.py.',
-                                       [base], overrides), encoding='utf-8')
+        draft.write_text(
+            format_config(
+                f'{Path(path).stem} on ConvNeXt, arch {arch}. Written by tools/plug.py.',
+                [base],
+                overrides,
+            ),
+            encoding='utf-8',
+        )
         new = load_config(str(draft), work_dir='-')
         notes += check_model(new) if check else []
         draft.replace(target)
@@ -78,8 +105,9 @@ def plug(path: str, arch: str, out: str, *, checkpoint: str | None = AUTHORS, ou
     return Plugged(target, list(iter_changes(cfg.to_dict(), new.to_dict())), notes)
 
 
-def make_overrides(cfg: Config, arch: str, checkpoint: str | None = AUTHORS,
-                   output_stride: int | None = None) -> tuple[dict, list[str]]:
+def make_overrides(
+    cfg: Config, arch: str, checkpoint: str | None = AUTHORS, output_stride: int | None = None
+) -> tuple[dict, list[str]]:
     """What to change in ``cfg``, as its heir would write it, and notes for the user.
 
     Raises:
@@ -95,12 +123,16 @@ def make_overrides(cfg: Config, arch: str, checkpoint: str | None = AUTHORS,
     statistics = get_input(cfg.model) if 'init_cfg' in arguments else None
     if statistics:
         swapped['data_preprocessor'] = statistics
-    overrides = dict(custom_imports=_get_imports(cfg), model=swapped, **get_training(cfg, recipe, maps.names))
+    overrides = dict(
+        custom_imports=_get_imports(cfg), model=swapped, **get_training(cfg, recipe, maps.names)
+    )
     if cfg.get('load_from'):
         overrides['load_from'] = None  # the old model's weights
     notes = list(_get_notes(cfg, arch, arguments, recipe))
     if model.get('neck') and output_stride not in (None, maps.output_stride):
-        notes.append('The strides of the maps change: set those of anchors, points, RoI extractors (featmap_strides).')
+        notes.append(
+            'The strides of the maps change: set those of anchors, points, RoI extractors (featmap_strides).'
+        )
     return overrides, notes
 
 
@@ -121,12 +153,20 @@ def check_model(cfg: Config, size: int = 128) -> list[str]:
             outputs = _run(model, image, size)
     except Exception as error:  # third parties' modules raise anything
         what = str(error) or traceback.extract_tb(error.__traceback__)[-1].line
-        raise ConfigError(f'the new model fails on an image of {size} x {size} px: {type(error).__name__}: {what}. '
-                          'Nothing was written; --no-check writes it anyway.') from error
+        raise ConfigError(
+            f'the new model fails on an image of {size} x {size} px: {type(error).__name__}: {what}. '
+            'Nothing was written; --no-check writes it anyway.'
+        ) from error
     sum(output.float().sum() for output in outputs).backward()
     idle = [name for name, parameter in model.backbone.named_parameters() if parameter.grad is None]
-    return [f'Parameters of the backbone without a part in the output: {", ".join(idle)}. DistributedDataParallel '
-            'needs find_unused_parameters=True.'] if idle else []
+    return (
+        [
+            f'Parameters of the backbone without a part in the output: {", ".join(idle)}. DistributedDataParallel '
+            'needs find_unused_parameters=True.'
+        ]
+        if idle
+        else []
+    )
 
 
 def _run(model: torch.nn.Module, image: torch.Tensor, size: int) -> list[torch.Tensor]:
@@ -154,8 +194,10 @@ def _check_inheritable(path: Path) -> None:
     except SyntaxError as error:
         raise ConfigError(f'config {path} cannot be read: {error}') from error
     if lazy:
-        raise ConfigError(f'{path} is of the pure Python kind (read_base), which no text config can inherit; '
-                          'give the text config of the same name')
+        raise ConfigError(
+            f'{path} is of the pure Python kind (read_base), which no text config can inherit; '
+            'give the text config of the same name'
+        )
 
 
 def _get_variant(arch: str):
@@ -183,18 +225,21 @@ def _get_arguments(old: dict, arch: str, recipe: Recipe, checkpoint: str | None)
 
 def _get_notes(cfg: Config, arch: str, arguments: dict, recipe: Recipe) -> Iterator[str]:
     if 'init_cfg' not in arguments:
-        yield (f'The backbone starts from random weights. The authors published {get_checkpoint(arch) or "none"} for '
-               f'{arch}, for images of three channels; --checkpoint takes any other.')
+        yield (
+            f'The backbone starts from random weights. The authors published {get_checkpoint(arch) or "none"} for '
+            f'{arch}, for images of three channels; --checkpoint takes any other.'
+        )
     elif 'convnextv2' in arguments['init_cfg']['checkpoint']:
         yield "The authors' V2 weights are for non-commercial use (CC BY-NC 4.0)."
     yield f'lr {recipe.lr:g} is for 16 images a step, all GPUs together.'
     if not has_warmup(cfg):
-        yield ('param_scheduler has no warm-up; the authors warm up linearly, over 1,500 iterations for segmentation '
-               'and 500 for detection.')
+        yield (
+            'param_scheduler has no warm-up; the authors warm up linearly, over 1,500 iterations for segmentation '
+            'and 500 for detection.'
+        )
 
 
 def _get_imports(cfg: Config) -> dict:
     old = (cfg.get('custom_imports') or {}).get('imports', [])
     old = [old] if isinstance(old, str) else list(old)
     return dict(imports=['convnext_dense', *(name for name in old if name != 'convnext_dense')])
-

@@ -1,4 +1,5 @@
 """What the backbone of a config returns: found by building it and running it once."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ _SIZE = 128  # pixels a side of the image
 @dataclass(frozen=True)
 class Maps:
     """What a backbone returns: for each map its channels, stride and stage of ConvNeXt; the names of its parameters."""
+
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     stages: tuple[int, ...]
@@ -24,7 +26,11 @@ class Maps:
     @property
     def output_stride(self) -> int:
         """32 where no map is finer than ConvNeXt's own of that stage, else the stride that dilation keeps."""
-        return 32 if all(4 * 2 ** i == stride for i, stride in zip(self.stages, self.strides)) else self.strides[-1]
+        return (
+            32
+            if all(4 * 2**i == stride for i, stride in zip(self.stages, self.strides))
+            else self.strides[-1]
+        )
 
 
 def read_maps(cfg: Config, backbone: ConfigDict) -> Maps:
@@ -33,7 +39,9 @@ def read_maps(cfg: Config, backbone: ConfigDict) -> Maps:
     Raises:
         ConfigError: it cannot be built or run, or ConvNeXt has no such maps.
     """
-    backbone = ConfigDict({key: value for key, value in backbone.items() if key not in ('init_cfg', 'pretrained')})
+    backbone = ConfigDict(
+        {key: value for key, value in backbone.items() if key not in ('init_cfg', 'pretrained')}
+    )
     try:
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')), torch.no_grad():
             module = MODELS.build(backbone)
@@ -42,8 +50,10 @@ def read_maps(cfg: Config, backbone: ConfigDict) -> Maps:
         maps = [maps] if isinstance(maps, torch.Tensor) else maps
         channels, strides = zip(*((x.shape[1], round(_SIZE / x.shape[2])) for x in maps))
     except Exception as error:  # third parties' modules raise anything
-        raise ConfigError(f'the backbone {backbone.get("type")} cannot be built and run to see what it returns '
-                          f'({type(error).__name__}: {str(error)[:200]})') from error
+        raise ConfigError(
+            f'the backbone {backbone.get("type")} cannot be built and run to see what it returns '
+            f'({type(error).__name__}: {str(error)[:200]})'
+        ) from error
     names = tuple(f'backbone.{name}' for name, _ in module.named_parameters())
     return Maps(channels, strides, _get_stages(strides, backbone), names)
 
@@ -54,7 +64,11 @@ def _get_stages(strides: tuple[int, ...], backbone: ConfigDict) -> tuple[int, ..
     A dilated backbone that has ConvNeXt's four stages says itself, by ``out_indices``, which ones it returns.
     """
     dilations, indices = backbone.get('dilations'), backbone.get('out_indices')
-    dilated = backbone.get('output_stride', 32) < 32 or isinstance(dilations, (list, tuple)) and max(dilations) > 1
+    dilated = (
+        backbone.get('output_stride', 32) < 32
+        or isinstance(dilations, (list, tuple))
+        and max(dilations) > 1
+    )
     stages = list(indices) if dilated and isinstance(indices, (list, tuple)) else []
     if len(stages) != len(strides) or not set(stages) <= {0, 1, 2, 3}:
         stages = []
@@ -62,8 +76,10 @@ def _get_stages(strides: tuple[int, ...], backbone: ConfigDict) -> tuple[int, ..
             stages.append(max(_STAGES.get(stride, 9), stages[-1] + 1 if stages else 0))
     repeated = [stride for stride, following in zip(strides, strides[1:]) if stride == following]
     if stages[-1] > 3 or list(strides) != sorted(strides) or not set(repeated) <= {8, 16}:
-        raise ConfigError(f'the backbone returns maps of strides {strides}; ConvNeXt has one map for each of 4, 8, 16, '
-                          '32 (or no more than 8 or 16, dilated), in that order')
+        raise ConfigError(
+            f'the backbone returns maps of strides {strides}; ConvNeXt has one map for each of 4, 8, 16, '
+            '32 (or no more than 8 or 16, dilated), in that order'
+        )
     return tuple(stages)
 
 
@@ -75,8 +91,12 @@ def find_model(model: ConfigDict) -> tuple[list[str], ConfigDict]:
     """
     if isinstance(model.get('backbone'), dict):
         return [], model
-    inner = {key: child for key, child in model.items() if isinstance(child, dict) and 'backbone' in child}
+    inner = {
+        key: child
+        for key, child in model.items()
+        if isinstance(child, dict) and 'backbone' in child
+    }
     if len(inner) != 1:
         raise ConfigError(f'expected one backbone in model; {model.get("type")} holds {len(inner)}')
-    (key, child), = inner.items()
+    ((key, child),) = inner.items()
     return [key], child

@@ -1,4 +1,5 @@
 """Predictions of a trained segmentor or detector for image files."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from convnext_dense.apis.config import ConfigError
 from convnext_dense.data.pictures import draw_detection, draw_segmentation
 from convnext_dense.engine.pictures import make_objects
 
-_SCORE = .5  # of an object: with a lower one it is not drawn
+_SCORE = 0.5  # of an object: with a lower one it is not drawn
 _SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 
 
@@ -29,15 +30,22 @@ def find_images(paths: Sequence[str]) -> list[Path]:
     """
     images = []
     for path in map(Path, paths):
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES) if path.is_dir() else [path]
+        found = (
+            sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
+            if path.is_dir()
+            else [path]
+        )
         if not found or not found[0].exists():
-            raise ConfigError(f'no image at {path}: expected an image file, or a folder of {", ".join(_SUFFIXES)}')
+            raise ConfigError(
+                f'no image at {path}: expected an image file, or a folder of {", ".join(_SUFFIXES)}'
+            )
         images += found
     return images
 
 
-def draw_predictions(cfg: Config, checkpoint: str, images: Sequence[Path], out: Path,
-                     device: str | None = None) -> Iterator[Path]:
+def draw_predictions(
+    cfg: Config, checkpoint: str, images: Sequence[Path], out: Path, device: str | None = None
+) -> Iterator[Path]:
     """Write ``out/<image>.png``, image beside prediction, for each image; yields each path when written.
 
     Label maps get a legend, objects (those with a score of at least 0.5) their names. Images of one name in different
@@ -49,9 +57,13 @@ def draw_predictions(cfg: Config, checkpoint: str, images: Sequence[Path], out: 
     load = _load_detector if cfg.get('default_scope') == 'mmdet' else _load_segmentor
     model, draw = load(cfg, device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     require_fit(model, checkpoint)
-    meta = load_checkpoint(model, checkpoint, map_location='cpu').get('meta', {}).get('dataset_meta')
+    meta = (
+        load_checkpoint(model, checkpoint, map_location='cpu').get('meta', {}).get('dataset_meta')
+    )
     if not meta:
-        raise ConfigError(f'{checkpoint} does not name its classes: expected meta.dataset_meta, as training writes it')
+        raise ConfigError(
+            f'{checkpoint} does not name its classes: expected meta.dataset_meta, as training writes it'
+        )
     out.mkdir(parents=True, exist_ok=True)
     written: dict[str, int] = {}
     for path in images:
@@ -71,18 +83,21 @@ _Draw = Callable[[np.ndarray, dict], Image.Image]
 
 def _load_segmentor(cfg: Config, device: str) -> tuple[torch.nn.Module, _Draw]:
     from mmseg.apis import inference_model, init_model
+
     model = init_model(cfg, None, device)
 
     def draw(image: np.ndarray, meta: dict) -> Image.Image:
         sample = inference_model(model, image[..., ::-1].copy())  # BGR, as mmcv reads files
         prediction = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
         return draw_segmentation(image, prediction, None, meta['classes'], meta['palette'])
+
     return model, draw
 
 
 def _load_detector(cfg: Config, device: str) -> tuple[torch.nn.Module, _Draw]:
     from mmdet.apis import inference_detector
     from mmdet.registry import MODELS
+
     init_default_scope('mmdet')
     model = revert_sync_batchnorm(MODELS.build(cfg.model)).to(device).eval()
     model.cfg = cfg
@@ -91,4 +106,5 @@ def _load_detector(cfg: Config, device: str) -> tuple[torch.nn.Module, _Draw]:
         found = inference_detector(model, image[..., ::-1].copy()).pred_instances
         objects = make_objects(found[found.scores >= _SCORE])
         return draw_detection(image, objects, None, meta['classes'], meta['palette'])
+
     return model, draw

@@ -1,4 +1,5 @@
 """The table of recipes in the docs, made from the configs themselves."""
+
 from __future__ import annotations
 
 import re
@@ -9,8 +10,14 @@ from mmengine.config import Config
 
 # The last word of a config's name: what the section is called, and what is said under its title.
 SECTIONS = {
-    'ade20k': ('ADE20K', 'Expected and ours: mIoU on the validation set; `--tta`: six sizes and a flip, whole images.'),
-    'coco': ('COCO', 'Expected and ours: AP on val2017. Names with `1x` are the same for 12 epochs.'),
+    'ade20k': (
+        'ADE20K',
+        'Expected and ours: mIoU on the validation set; `--tta`: six sizes and a flip, whole images.',
+    ),
+    'coco': (
+        'COCO',
+        'Expected and ours: AP on val2017. Names with `1x` are the same for 12 epochs.',
+    ),
     'in1k': ('ImageNet-1k', 'Expected and ours: top-1 accuracy on the validation set.'),
     'in22k': ('ImageNet-22k', 'Pretraining: no score of its own.'),
     'nuclei': ('Nuclei', 'From random weights.'),
@@ -19,7 +26,18 @@ SECTIONS = {
 }
 _SIZES = ('atto', 'femto', 'pico', 'nano', 't', 's', 'b', 'l', 'xl', 'h')
 COLUMNS = (
-    'config', 'backbone', 'weights', 'length', 'batch', 'lr', 'lr decay', 'drop path', 'numbers', 'expected', 'ours')
+    'config',
+    'backbone',
+    'weights',
+    'length',
+    'batch',
+    'lr',
+    'lr decay',
+    'drop path',
+    'numbers',
+    'expected',
+    'ours',
+)
 
 
 def format_recipes(paths: Sequence[Path]) -> str:
@@ -34,11 +52,16 @@ def format_recipes(paths: Sequence[Path]) -> str:
     for path in sorted(paths, key=_get_rank):
         data = _name_data(path)
         if data not in SECTIONS:
-            raise ValueError(f'{path}: a config is named <method>_<backbone>_<data>.py with data one of '
-                             f'{", ".join(SECTIONS)}; got {data!r}. A new data set needs a line in SECTIONS.')
+            raise ValueError(
+                f'{path}: a config is named <method>_<backbone>_<data>.py with data one of '
+                f'{", ".join(SECTIONS)}; got {data!r}. A new data set needs a line in SECTIONS.'
+            )
         rows[data].append(_make_row(path))
-    parts = [f'## {title}\n\n{note}\n\n{_format_table(rows[data])}'
-             for data, (title, note) in SECTIONS.items() if rows[data]]
+    parts = [
+        f'## {title}\n\n{note}\n\n{_format_table(rows[data])}'
+        for data, (title, note) in SECTIONS.items()
+        if rows[data]
+    ]
     return '\n\n'.join(parts) + '\n'
 
 
@@ -68,12 +91,22 @@ def _make_row(path: Path) -> tuple[str, ...]:
     backbone, wrapper = cfg.model.get('backbone', cfg.model), cfg.optim_wrapper
     arch = backbone.get('arch') or f'{backbone.type.lower()}{backbone.get("depth", "")}'
     paramwise = wrapper.get('paramwise_cfg') or {}
-    rate = paramwise.get('decay_rate', 1.)
+    rate = paramwise.get('decay_rate', 1.0)
     decay = '-' if rate == 1 else f'{paramwise.get("decay_type", "layer_wise")} {rate:g}'
     expected, ours = read_scores(path)
-    return (f'[{path.stem}](../configs/{path.name})', str(arch), _name_weights(backbone), _name_length(cfg.train_cfg),
-            str(_get_batch(cfg, _name_data(path))), f'{wrapper.optimizer.lr:g}', decay,
-            f'{backbone.get("drop_path_rate", 0.):g}', _name_numbers(wrapper), expected, ours)
+    return (
+        f'[{path.stem}](../configs/{path.name})',
+        str(arch),
+        _name_weights(backbone),
+        _name_length(cfg.train_cfg),
+        str(_get_batch(cfg, _name_data(path))),
+        f'{wrapper.optimizer.lr:g}',
+        decay,
+        f'{backbone.get("drop_path_rate", 0.0):g}',
+        _name_numbers(wrapper),
+        expected,
+        ours,
+    )
 
 
 def _name_weights(backbone: dict) -> str:
@@ -90,7 +123,9 @@ def _name_length(train_cfg: dict) -> str:
 
 def _get_batch(cfg: Config, data: str) -> int:
     """Images in a step of the optimizer, over all GPUs; the samples run in one process."""
-    batch = cfg.train_dataloader.batch_size if data == 'sample' else cfg.auto_scale_lr.base_batch_size
+    batch = (
+        cfg.train_dataloader.batch_size if data == 'sample' else cfg.auto_scale_lr.base_batch_size
+    )
     return batch * cfg.optim_wrapper.get('accumulative_counts', 1)
 
 

@@ -1,4 +1,5 @@
 """Run a config as it is, but on drawn sample scenes, with a short schedule and small images."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -25,6 +26,7 @@ class Sample:
         ensure: writes them there unless they are there already.
         place: points a config's data set at them: (data set, folder, whether it is for training).
     """
+
     folder: Path
     ensure: Callable[[Path], bool]
     place: Callable[[ConfigDict, Path, bool], None]
@@ -37,11 +39,16 @@ def _place_ade20k(dataset: ConfigDict, root: Path, training: bool) -> None:
 def _place_coco(dataset: ConfigDict, root: Path, training: bool) -> None:
     classes = (dataset.get('metainfo') or {}).get('classes')
     if classes and not set(classes) & set(coco.SAMPLE_CLASSES):
-        raise ConfigError(f'--sample has scenes with {", ".join(coco.SAMPLE_CLASSES)}; this config looks for '
-                          f'{", ".join(classes[:3])}. Run it on its own data, without --sample.')
+        raise ConfigError(
+            f'--sample has scenes with {", ".join(coco.SAMPLE_CLASSES)}; this config looks for '
+            f'{", ".join(classes[:3])}. Run it on its own data, without --sample.'
+        )
     split = 'train' if training else 'val'
-    dataset.update(data_root=str(root), ann_file=f'annotations/instances_{split}2017.json',
-                   data_prefix=ConfigDict(img=f'{split}2017/'))
+    dataset.update(
+        data_root=str(root),
+        ann_file=f'annotations/instances_{split}2017.json',
+        data_prefix=ConfigDict(img=f'{split}2017/'),
+    )
 
 
 def _place_imagenet(dataset: ConfigDict, root: Path, training: bool) -> None:
@@ -52,9 +59,12 @@ def _place_imagenet(dataset: ConfigDict, root: Path, training: bool) -> None:
 
 _IMAGENET = Sample(imagenet.SAMPLE_FOLDER, imagenet.ensure_sample, _place_imagenet)
 # By the type of the data set, without its scope.
-SAMPLES = {'ADE20KDataset': Sample(ade20k.SAMPLE_FOLDER, ade20k.ensure_sample, _place_ade20k),
-           'CocoDataset': Sample(coco.SAMPLE_FOLDER, coco.ensure_sample, _place_coco),
-           'ImageNet': _IMAGENET, 'ImageNet22k': _IMAGENET}
+SAMPLES = {
+    'ADE20KDataset': Sample(ade20k.SAMPLE_FOLDER, ade20k.ensure_sample, _place_ade20k),
+    'CocoDataset': Sample(coco.SAMPLE_FOLDER, coco.ensure_sample, _place_coco),
+    'ImageNet': _IMAGENET,
+    'ImageNet22k': _IMAGENET,
+}
 
 
 def use_sample(cfg: Config, root: Path = ROOT) -> None:
@@ -78,8 +88,10 @@ def use_sample(cfg: Config, root: Path = ROOT) -> None:
 def _use_scenes(cfg: Config, dataset: ConfigDict, root: Path, training: bool) -> None:
     kind = dataset.type.rpartition('.')[2]
     if kind not in SAMPLES:
-        raise ConfigError(f'--sample has scenes for {", ".join(SAMPLES)}; this config reads {dataset.type}. '
-                          'Run it on its own data, without --sample.')
+        raise ConfigError(
+            f'--sample has scenes for {", ".join(SAMPLES)}; this config reads {dataset.type}. '
+            'Run it on its own data, without --sample.'
+        )
     sample = SAMPLES[kind]
     try:
         sample.ensure(root / sample.folder)
@@ -88,7 +100,9 @@ def _use_scenes(cfg: Config, dataset: ConfigDict, root: Path, training: bool) ->
     sample.place(dataset, root / sample.folder, training)
     for evaluator in walk([cfg.get('val_evaluator'), cfg.get('test_evaluator')]):
         if evaluator.get('ann_file') and dataset.get('ann_file') and not training:
-            evaluator.update(ann_file=str(root / sample.folder / dataset.ann_file), format_only=False)
+            evaluator.update(
+                ann_file=str(root / sample.folder / dataset.ann_file), format_only=False
+            )
 
 
 def _start_from_random_weights(cfg: Config) -> None:

@@ -1,4 +1,5 @@
 """Make the run of a config short and its images small, in proportion."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -30,24 +31,40 @@ def _shrink_segmentation(cfg: Config) -> None:
         if node.get('type') == 'RandomCrop':
             node.crop_size = (CROP, CROP)
         elif node.get('type') in ('RandomResize', 'Resize') and 'scale' in node:
-            ratio = min(node.scale) / (base or min(node.scale))  # test-time augmentation keeps its ratios
+            ratio = min(node.scale) / (
+                base or min(node.scale)
+            )  # test-time augmentation keeps its ratios
             node.scale = tuple(round(side * ratio) for side in SCALE)
     if cfg.model.get('data_preprocessor', {}).get('size'):
         cfg.model.data_preprocessor.size = (CROP, CROP)
     test_cfg = cfg.model.get('test_cfg', {})
     if test_cfg.get('mode') == 'slide':  # a window of a crop's size, at the config's overlap
         ratio = CROP / test_cfg.crop_size[0]
-        test_cfg.update(crop_size=(CROP, CROP), stride=tuple(round(s * ratio) for s in test_cfg.stride))
+        test_cfg.update(
+            crop_size=(CROP, CROP), stride=tuple(round(s * ratio) for s in test_cfg.stride)
+        )
 
 
 def _shrink_detection(cfg: Config) -> None:
     """Every size in the pipelines, in the proportion in which the size at evaluation becomes 160 pixels."""
-    resize = next((node for node in walk(cfg.val_dataloader) if node.get('type') == 'Resize' and 'scale' in node), None)
-    ratio = min(SCALE[1] / min(resize.scale), 1.) if resize else 1.
+    resize = next(
+        (
+            node
+            for node in walk(cfg.val_dataloader)
+            if node.get('type') == 'Resize' and 'scale' in node
+        ),
+        None,
+    )
+    ratio = min(SCALE[1] / min(resize.scale), 1.0) if resize else 1.0
 
     def scaled(size):
-        return type(size)(scaled(s) if isinstance(s, (tuple, list)) else max(round(s * ratio), 1) for s in size)
-    outside = [cfg[key] for key in cfg if key != 'model']  # 'scales' of a model are those of anchors
+        return type(size)(
+            scaled(s) if isinstance(s, (tuple, list)) else max(round(s * ratio), 1) for s in size
+        )
+
+    outside = [
+        cfg[key] for key in cfg if key != 'model'
+    ]  # 'scales' of a model are those of anchors
     for node in walk([*outside, cfg.model.get('data_preprocessor')]):
         for key in _SIZES:
             if isinstance(node.get(key), (tuple, list)):
@@ -67,8 +84,10 @@ def shorten_run(cfg: Config) -> None:
             dataset.indices = IMAGES
         _shorten(cfg, 'max_epochs', EPOCHS)
     else:
-        raise ConfigError('--sample shortens runs that are counted in iterations or epochs (train_cfg.max_iters or '
-                          f'train_cfg.max_epochs); got train_cfg={cfg.get("train_cfg")}')
+        raise ConfigError(
+            '--sample shortens runs that are counted in iterations or epochs (train_cfg.max_iters or '
+            f'train_cfg.max_epochs); got train_cfg={cfg.get("train_cfg")}'
+        )
     cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size, 2)
     for loader in (cfg[name] for name in LOADERS if cfg.get(name)):
         loader.num_workers = min(loader.get('num_workers', 0), 1)
@@ -76,23 +95,27 @@ def shorten_run(cfg: Config) -> None:
 
 
 def _shorten(cfg: Config, length: str, most: int) -> None:
-    ratio = min(most / cfg.train_cfg[length], 1.)
+    ratio = min(most / cfg.train_cfg[length], 1.0)
     schedulers = cfg.get('param_scheduler') or []
     for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
         # a warm-up that is counted in iterations is a hundredth of a run of epochs, or less
         in_epochs = scheduler.get('by_epoch', True)
-        own = ratio if in_epochs == (length == 'max_epochs') else 0.
-        _scale_scheduler(scheduler, own, scheduler.get('end', cfg.train_cfg[length]), least=1 if in_epochs else 2)
+        own = ratio if in_epochs == (length == 'max_epochs') else 0.0
+        _scale_scheduler(
+            scheduler, own, scheduler.get('end', cfg.train_cfg[length]), least=1 if in_epochs else 2
+        )
     for node in walk(cfg.get('custom_hooks') or []):
         if 'switch_epoch' in node:
             node.switch_epoch = round(node.switch_epoch * ratio)
         if 'decay' in node:  # an average over ten thousand steps would be what the run began with
-            node.decay = min(node.decay, .9)
+            node.decay = min(node.decay, 0.9)
     if ratio == 1:
         return
     cfg.train_cfg.pop('dynamic_intervals', None)
     cfg.train_cfg.update({length: most, 'val_interval': most})
-    cfg.merge_from_dict({'default_hooks.checkpoint.interval': most, 'default_hooks.logger.interval': 10})
+    cfg.merge_from_dict(
+        {'default_hooks.checkpoint.interval': most, 'default_hooks.logger.interval': 10}
+    )
 
 
 def _scale_scheduler(scheduler, ratio: float, end: int, least: int) -> None:

@@ -1,4 +1,5 @@
 """The last lines of a run: its scores, and where everything is."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,8 +8,11 @@ from mmengine.dist import master_only
 from mmengine.runner import Runner
 
 # mmdet's names of COCO's average precisions, shares of 1, and what they are called in papers, in percent.
-_COCO = {f'coco/{kind}_mAP{threshold}': f'{name} AP{threshold.removeprefix("_")}'
-         for kind, name in (('bbox', 'box'), ('segm', 'mask')) for threshold in ('', '_50', '_75')}
+_COCO = {
+    f'coco/{kind}_mAP{threshold}': f'{name} AP{threshold.removeprefix("_")}'
+    for kind, name in (('bbox', 'box'), ('segm', 'mask'))
+    for threshold in ('', '_50', '_75')
+}
 
 
 def _name_scores(scores: dict[str, float]) -> dict[str, float]:
@@ -19,8 +23,11 @@ def _name_scores(scores: dict[str, float]) -> dict[str, float]:
 def get_last_scores(runner: Runner, split: str = 'val') -> dict[str, float]:
     """What the metrics of ``split`` ('val' or 'test') gave last, by their own names."""
     prefix = f'{split}/'
-    return {name.removeprefix(prefix): buffer.current() for name, buffer in runner.message_hub.log_scalars.items()
-            if name.startswith(prefix) and not name.endswith('time')}
+    return {
+        name.removeprefix(prefix): buffer.current()
+        for name, buffer in runner.message_hub.log_scalars.items()
+        if name.startswith(prefix) and not name.endswith('time')
+    }
 
 
 @master_only
@@ -35,5 +42,7 @@ def print_summary(runner: Runner, split: str = 'val') -> None:
             print(f'{title:16} {hub.get_info(key)}')
     pictures = list(Path(runner.work_dir, 'pictures').glob('*.png'))
     if pictures:
-        print(f'{"pictures":16} {len(pictures)} in {pictures[0].parent}: image, ground truth, prediction')
+        print(
+            f'{"pictures":16} {len(pictures)} in {pictures[0].parent}: image, ground truth, prediction'
+        )
     print(f'{"log":16} {Path(runner.log_dir) / (runner.timestamp + ".log")}')

@@ -1,4 +1,5 @@
 """Pretrain a classifier, then train a dense model from its weights and from random ones, all else being the same."""
+
 from __future__ import annotations
 
 import gc
@@ -17,7 +18,13 @@ from rich.console import Console
 from rich.table import Table
 
 from convnext_dense.apis.checkpoints import keep_checkpoints_safe
-from convnext_dense.apis.config import ConfigError, fit_to_machine, iter_datasets, load_config, require_data
+from convnext_dense.apis.config import (
+    ConfigError,
+    fit_to_machine,
+    iter_datasets,
+    load_config,
+    require_data,
+)
 from convnext_dense.apis.scores import write_scores
 from convnext_dense.apis.summary import get_last_scores
 from convnext_dense.data.folders import read_stamp
@@ -25,8 +32,14 @@ from convnext_dense.data.folders import read_stamp
 ARMS = ('random', 'transferred')
 
 
-def compare_transfer(config: str, checkpoint: str, seeds: Sequence[int], iters: int | None, ema: bool,
-                     work_dir: str | Path) -> dict[int, dict[str, dict]]:
+def compare_transfer(
+    config: str,
+    checkpoint: str,
+    seeds: Sequence[int],
+    iters: int | None,
+    ema: bool,
+    work_dir: str | Path,
+) -> dict[int, dict[str, dict]]:
     """Train ``config`` with each seed twice: from random weights and from the classifier's.
 
     Args:
@@ -39,13 +52,16 @@ def compare_transfer(config: str, checkpoint: str, seeds: Sequence[int], iters: 
     runs: dict[int, dict[str, dict]] = {seed: {} for seed in seeds}
     for seed in seeds:
         for arm in ARMS:
-            cfg = make_dense_config(config, seed, iters, checkpoint if arm == 'transferred' else None, ema)
+            cfg = make_dense_config(
+                config, seed, iters, checkpoint if arm == 'transferred' else None, ema
+            )
             runs[seed][arm] = train_part(cfg, Path(work_dir) / f'{arm}_seed{seed}')
     return runs
 
 
-def make_dense_config(config: str, seed: int, iters: int | None, checkpoint: str | None = None,
-                      ema: bool = True) -> Config:
+def make_dense_config(
+    config: str, seed: int, iters: int | None, checkpoint: str | None = None, ema: bool = True
+) -> Config:
     """``config`` with this seed and length, validated once, at the end; from ``checkpoint`` if one is given.
 
     Raises:
@@ -53,7 +69,9 @@ def make_dense_config(config: str, seed: int, iters: int | None, checkpoint: str
     """
     cfg = load_config(config)
     cfg.merge_from_dict({'randomness.seed': seed})
-    cfg.model.backbone.init_cfg = checkpoint and ConfigDict(type='Pretrained', checkpoint=checkpoint, ema=ema)
+    cfg.model.backbone.init_cfg = checkpoint and ConfigDict(
+        type='Pretrained', checkpoint=checkpoint, ema=ema
+    )
     if iters is not None:
         _set_length(cfg, iters)
     return cfg
@@ -63,8 +81,10 @@ def _set_length(cfg: Config, iters: int) -> None:
     """``iters`` iterations; schedules that last until the end still do, a warm-up stays as long as it is."""
     old = cfg.get('train_cfg', {}).get('max_iters')
     if iters < 1 or not old:
-        raise ConfigError(f'iters must be at least 1, and {cfg.filename} must have train_cfg.max_iters; got iters='
-                          f'{iters} and train_cfg={cfg.get("train_cfg")}')
+        raise ConfigError(
+            f'iters must be at least 1, and {cfg.filename} must have train_cfg.max_iters; got iters='
+            f'{iters} and train_cfg={cfg.get("train_cfg")}'
+        )
     for scheduler in cfg.param_scheduler:
         if scheduler.get('end', old) >= old:
             scheduler.end = iters + scheduler.get('end', old) - old
@@ -95,9 +115,16 @@ def train_part(cfg: Config, work_dir: str | Path) -> dict:
     clock, cpu = time.perf_counter(), _cpu_seconds()
     scores, checkpoint = _train(cfg)
     gc.collect()  # ends loaders' workers: their time counts once they are gone
-    write_scores(dict(metrics=scores), path, cfg.filename, checkpoint, settings=settings,
-                 threads=torch.get_num_threads(), cpu_seconds=round(_cpu_seconds() - cpu, 1),
-                 seconds=round(time.perf_counter() - clock, 1))
+    write_scores(
+        dict(metrics=scores),
+        path,
+        cfg.filename,
+        checkpoint,
+        settings=settings,
+        threads=torch.get_num_threads(),
+        cpu_seconds=round(_cpu_seconds() - cpu, 1),
+        seconds=round(time.perf_counter() - clock, 1),
+    )
     return json.loads(path.read_text())
 
 
@@ -113,8 +140,14 @@ def _digest(cfg: Config) -> str:
     """A name for everything that decides a run's scores."""
     parts = cfg.to_dict()
     parts.pop('work_dir', None)
-    stamps = [read_stamp(Path(dataset.data_root)) for dataset in iter_datasets(cfg) if dataset.get('data_root')]
-    digest = hashlib.sha256(json.dumps([parts, stamps, torch.get_num_threads()], default=str).encode())
+    stamps = [
+        read_stamp(Path(dataset.data_root))
+        for dataset in iter_datasets(cfg)
+        if dataset.get('data_root')
+    ]
+    digest = hashlib.sha256(
+        json.dumps([parts, stamps, torch.get_num_threads()], default=str).encode()
+    )
     first = (cfg.model.get('backbone') or {}).get('init_cfg')
     if first and Path(first.checkpoint).is_file():
         digest.update(Path(first.checkpoint).read_bytes())
@@ -132,11 +165,18 @@ def _format(metrics: dict[str, float]) -> str:
 
 def summarize_transfer(runs: dict[int, dict[str, dict]], metric: str = 'mIoU') -> dict:
     """Scores by seed, and of each arm the mean and the mean ``cpu_seconds`` of a run; ``difference``: of the means."""
-    seeds = {str(seed): {arm: run[arm]['metrics'][metric] for arm in ARMS} for seed, run in runs.items()}
+    seeds = {
+        str(seed): {arm: run[arm]['metrics'][metric] for arm in ARMS} for seed, run in runs.items()
+    }
     means = {arm: round(mean(scores[arm] for scores in seeds.values()), 2) for arm in ARMS}
     cpu = {arm: round(mean(run[arm]['cpu_seconds'] for run in runs.values()), 1) for arm in ARMS}
-    return dict(metric=metric, seeds=seeds, mean=means, difference=round(means['transferred'] - means['random'], 2),
-                cpu_seconds=cpu)
+    return dict(
+        metric=metric,
+        seeds=seeds,
+        mean=means,
+        difference=round(means['transferred'] - means['random'], 2),
+        cpu_seconds=cpu,
+    )
 
 
 def print_transfer(summary: dict, console: Console | None = None) -> None:

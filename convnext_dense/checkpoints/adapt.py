@@ -1,4 +1,5 @@
 """Weights of a stem for images of other than three channels."""
+
 from __future__ import annotations
 
 import torch
@@ -24,12 +25,16 @@ def adapt_stem(weight: Tensor, in_channels: int, rule: str | None = None) -> Ten
     Source: huggingface/pytorch-image-models timm/models/_manipulate.py:adapt_input_conv @ v1.0.31.
     """
     if rule is not None and rule not in RULES:
-        raise ValueError('in_channels of init_cfg says how to make a stem for other channels: one of '
-                         f"{', '.join(RULES)}, or None for timm's rule; got {rule!r}. The number of channels is the "
-                         "model's in_channels.")
+        raise ValueError(
+            'in_channels of init_cfg says how to make a stem for other channels: one of '
+            f"{', '.join(RULES)}, or None for timm's rule; got {rule!r}. The number of channels is the "
+            "model's in_channels."
+        )
     if weight.dim() != 4 or in_channels < 1:
-        raise ValueError(f'a stem is a convolution (C, k, h, w) for at least one channel; got shape '
-                         f'{tuple(weight.shape)} for {in_channels} channels')
+        raise ValueError(
+            f'a stem is a convolution (C, k, h, w) for at least one channel; got shape '
+            f'{tuple(weight.shape)} for {in_channels} channels'
+        )
     k = weight.shape[1]
     rule = rule or ('sum' if in_channels == 1 else 'repeat')
     wide = weight.to(torch.promote_types(weight.dtype, torch.float32))

@@ -1,4 +1,5 @@
 """The epsilon of a file's family, compared with a module's; and what a module's arch is called."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -30,16 +31,24 @@ def note_eps(module: nn.Module, trunk: Trunk, layout: str, final_norm: bool) -> 
     here, family = ', '.join(f'{eps:g}' for eps in sorted(own)), _family_eps(trunk)
     notes = []
     if own - {family}:
-        notes.append(f'LayerNorm epsilon is {here} in the model, {family:g} in the family of the file: '
-                     f'arch=dict(depths=..., dims=..., norm_eps={family:g}) gives the same outputs')
+        notes.append(
+            f'LayerNorm epsilon is {here} in the model, {family:g} in the family of the file: '
+            f'arch=dict(depths=..., dims=..., norm_eps={family:g}) gives the same outputs'
+        )
     if layout == 'transformers' and final_norm:
-        notes.append(f'transformers computes the final norm with epsilon {_TRANSFORMERS_FINAL_EPS:g}, the model '
-                     f'with {here}')
+        notes.append(
+            f'transformers computes the final norm with epsilon {_TRANSFORMERS_FINAL_EPS:g}, the model '
+            f'with {here}'
+        )
     return tuple(notes)
 
 
 def _family_eps(trunk: Trunk) -> float:
     for variant in VARIANTS.values():
-        if (variant.depths, variant.dims, variant.use_grn) == (trunk.depths, trunk.dims, trunk.use_grn):
+        if (variant.depths, variant.dims, variant.use_grn) == (
+            trunk.depths,
+            trunk.dims,
+            trunk.use_grn,
+        ):
             return variant.norm_eps
     return _TEST_MODELS.get((trunk.depths, trunk.dims), 1e-6)

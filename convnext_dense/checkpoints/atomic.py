@@ -1,4 +1,5 @@
 """Files that are either as before or complete, whatever happens while they are written."""
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,5 @@
 """Any library's ConvNeXt weights into the authors' names, which are ours, and out again."""
+
 from __future__ import annotations
 
 import re
@@ -29,6 +30,7 @@ class Converted:
         dropped: the file's name -> why it is left out, knowingly.
         unexpected: the file's names that no table knows.
     """
+
     state_dict: dict[str, Tensor]
     layout: str
     prefix: str
@@ -51,6 +53,7 @@ class Converted:
 @dataclass(frozen=True)
 class Conversion:
     """Weights in layout ``to``; how they were read; our names that ``to`` has no place for: why."""
+
     state_dict: dict[str, Tensor]
     to: str
     read: Converted
@@ -71,20 +74,33 @@ def to_facebook(state_dict: Mapping[str, Tensor], layout: str | None = None) -> 
     originals = {plain_name(key): key for key in state_dict}
     for key, value in strip_wrapping(state_dict).items():
         if key.startswith(found.prefix):
-            rows = [(name and found.own_prefix + name, row)
-                    for name, row in named.read(key[len(found.prefix):], found.base)]
+            rows = [
+                (name and found.own_prefix + name, row)
+                for name, row in named.read(key[len(found.prefix) :], found.base)
+            ]
             ours.add(originals[key], value, rows, lambda shape, x: shape.read(x))
         elif found.own_prefix:
             ours.put(key, value, originals[key], value)
         else:
-            ours.dropped[originals[key]] = f'outside {found.prefix[:-1]}, so no part of the ConvNeXt'
-    return Converted(ours.tensors, found.layout, found.prefix + found.base, found.own_prefix,
-                     measure_trunk(ours.tensors, found.own_prefix), ours.source, tuple(ours.reshaped), ours.dropped,
-                     tuple(ours.unknown))
+            ours.dropped[originals[key]] = (
+                f'outside {found.prefix[:-1]}, so no part of the ConvNeXt'
+            )
+    return Converted(
+        ours.tensors,
+        found.layout,
+        found.prefix + found.base,
+        found.own_prefix,
+        measure_trunk(ours.tensors, found.own_prefix),
+        ours.source,
+        tuple(ours.reshaped),
+        ours.dropped,
+        tuple(ours.unknown),
+    )
 
 
-def from_facebook(state_dict: Mapping[str, Tensor], to: str, prefix: str = '',
-                  to_prefix: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+def from_facebook(
+    state_dict: Mapping[str, Tensor], to: str, prefix: str = '', to_prefix: str | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Weights in the authors' names -> (those of layout ``to``, what it has no place for: why).
 
     Args:
@@ -95,29 +111,38 @@ def from_facebook(state_dict: Mapping[str, Tensor], to: str, prefix: str = '',
         ValueError: ``to`` is unknown, or cannot hold a weight that its networks would need.
     """
     trunk, named = measure_trunk(state_dict, prefix), get_layout(to)
-    keys = [key[len(prefix):] for key in state_dict if key.startswith(prefix)]
+    keys = [key[len(prefix) :] for key in state_dict if key.startswith(prefix)]
     if named.dense and any(re.match(r'norm[0-2]\.', key) for key in keys):
         named = LAYOUTS[named.dense]
     base = named.base_for(trunk.use_grn, 'head.weight' in keys and not prefix)
     to_prefix, theirs = prefix if to_prefix is None else to_prefix, _Renamed()
     for key, value in state_dict.items():
         if key.startswith(prefix):
-            rows = [(name and to_prefix + name, row) for name, row in named.write(key[len(prefix):], base)]
+            rows = [
+                (name and to_prefix + name, row)
+                for name, row in named.write(key[len(prefix) :], base)
+            ]
             theirs.add(key, value, rows, lambda shape, x: shape.write(x, trunk.dims))
         else:
             theirs.put(key, value, key, value)
     if theirs.unknown:
-        raise ValueError(f'the layout of {named.name} ({named.about}) has no place for {len(theirs.unknown)} weights: '
-                         f'{shorten(theirs.unknown)}')
+        raise ValueError(
+            f'the layout of {named.name} ({named.about}) has no place for {len(theirs.unknown)} weights: '
+            f'{shorten(theirs.unknown)}'
+        )
     return theirs.tensors, theirs.dropped
 
 
-def convert(state_dict: Mapping[str, Tensor], to: str = 'facebook', layout: str | None = None) -> Conversion:
+def convert(
+    state_dict: Mapping[str, Tensor], to: str = 'facebook', layout: str | None = None
+) -> Conversion:
     """:func:`convert_state_dict` with an account of what was done."""
     get_layout(to)
     converted = to_facebook(state_dict, layout)
     if converted.unexpected:
-        raise ValueError(f'the layout of {converted.layout} has no such names: {shorten(converted.unexpected)}')
+        raise ValueError(
+            f'the layout of {converted.layout} has no such names: {shorten(converted.unexpected)}'
+        )
     check_weights(converted.state_dict, converted.own_prefix)
     back = converted.prefix if to == converted.layout and converted.prefix in WHOLE_MODELS else None
     own = _rename_heads(converted, to) if converted.own_prefix else converted.state_dict
@@ -125,8 +150,9 @@ def convert(state_dict: Mapping[str, Tensor], to: str = 'facebook', layout: str 
     return Conversion(theirs, to, converted, left_out)
 
 
-def convert_state_dict(state_dict: Mapping[str, Tensor], to: str = 'facebook',
-                       layout: str | None = None) -> dict[str, Tensor]:
+def convert_state_dict(
+    state_dict: Mapping[str, Tensor], to: str = 'facebook', layout: str | None = None
+) -> dict[str, Tensor]:
     """ConvNeXt weights in any known layout -> layout ``to``, names and shapes, as its library loads them strictly.
 
     Nothing is computed: the same numbers in the same dtype, so a way there and back is exact. Tensors may share memory
@@ -156,8 +182,13 @@ class _Renamed:
         self.dropped: dict[str, str] = {}
         self.unknown: list[str] = []
 
-    def add(self, key: str, value: Tensor, rows: list[tuple[str | None, Row]],
-            change: Callable[[Shape, Tensor], Tensor]):
+    def add(
+        self,
+        key: str,
+        value: Tensor,
+        rows: list[tuple[str | None, Row]],
+        change: Callable[[Shape, Tensor], Tensor],
+    ):
         """``value`` under each name of ``rows``; where these are all None, or none, ``key`` is dropped or unknown."""
         for name, row in rows:
             if name is not None:
@@ -175,8 +206,10 @@ class _Renamed:
             if value.shape != original.shape:
                 self.reshaped.append(name)
         elif known.shape != value.shape or not torch.equal(known, value):
-            raise ValueError(f'{self.source[name]} and {source} are the same weight ({name}) but hold different '
-                             'numbers')
+            raise ValueError(
+                f'{self.source[name]} and {source} are the same weight ({name}) but hold different '
+                'numbers'
+            )
 
 
 def _rename_heads(converted: Converted, to: str) -> dict[str, Tensor]:
@@ -190,8 +223,14 @@ def _rename_heads(converted: Converted, to: str) -> dict[str, Tensor]:
 
 
 def _name_as_transformers(keys: Iterable[str]) -> dict[str, str]:
-    patterns = [(re.compile(re.escape(ours).replace(r'\#', '([0-9]+)')), theirs)
-                for theirs, ours in TRANSFORMERS.items()]
+    patterns = [
+        (re.compile(re.escape(ours).replace(r'\#', '([0-9]+)')), theirs)
+        for theirs, ours in TRANSFORMERS.items()
+    ]
     paths = ((key, *key.rpartition('.')[::2]) for key in keys)
-    return {key: f'{theirs.replace("#", found[1]) if "#" in theirs else theirs}.{leaf}'
-            for key, path, leaf in paths for pattern, theirs in patterns if (found := pattern.fullmatch(path))}
+    return {
+        key: f'{theirs.replace("#", found[1]) if "#" in theirs else theirs}.{leaf}'
+        for key, path, leaf in paths
+        for pattern, theirs in patterns
+        if (found := pattern.fullmatch(path))
+    }

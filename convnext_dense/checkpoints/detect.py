@@ -1,4 +1,5 @@
 """Whose names a state dict has, and where in it the ConvNeXt stands."""
+
 from __future__ import annotations
 
 import re
@@ -30,6 +31,7 @@ class Found:
 
     ``own_prefix`` is where the trunk goes: 'backbone.' in a whole detector or segmentor, else ''.
     """
+
     layout: str
     prefix: str = ''
     base: str = ''
@@ -46,7 +48,9 @@ def detect_layout(state_dict: Mapping[str, Tensor], layout: str | None = None) -
         ValueError: no ConvNeXt, more than one, one of a kind that is not supported, or none of ``layout``.
     """
     if not isinstance(state_dict, Mapping) or not all(isinstance(key, str) for key in state_dict):
-        raise ValueError('expected a state dict, names and tensors; read_checkpoint(FILE) takes it out of a file')
+        raise ValueError(
+            'expected a state dict, names and tensors; read_checkpoint(FILE) takes it out of a file'
+        )
     keys = [plain_name(key) for key in state_dict]
     blocks = _count_blocks(keys, [get_layout(layout)] if layout else LAYOUTS.values())
     if len(blocks) != 1:
@@ -57,7 +61,9 @@ def detect_layout(state_dict: Mapping[str, Tensor], layout: str | None = None) -
     base = next((base for base in named.bases if f'.{prefix}'.endswith(f'.{base}')), '')
     found = Found(named.name, prefix.removesuffix(base), base)
     if reason := _why_refused(relative):
-        raise ValueError(f'a ConvNeXt in the layout of {found.layout} that cannot be converted: {reason}')
+        raise ValueError(
+            f'a ConvNeXt in the layout of {found.layout} that cannot be converted: {reason}'
+        )
     return found
 
 
@@ -75,15 +81,21 @@ def _count_blocks(keys: Iterable[str], layouts: Iterable[Layout]) -> dict[tuple[
     for key in keys:
         for anchor, pattern in compiled:
             match = pattern.fullmatch(key)
-            if match and match['p' if 'p' in match.groupdict() else 0] != 'bias' and anchor.values(match) is not None:
+            if (
+                match
+                and match['p' if 'p' in match.groupdict() else 0] != 'bias'
+                and anchor.values(match) is not None
+            ):
                 blocks[anchor.text, match[1]] = blocks.get((anchor.text, match[1]), 0) + 1
     return blocks
 
 
 def _pick(anchor: str, keys: list[str]) -> Layout:
     """Of the layouts with the same names of blocks, the one whose marker is there; else the one that needs none."""
-    layouts = sorted((one for one in LAYOUTS.values() if one.anchor and one.anchor.text == anchor),
-                     key=lambda one: one.marker is None)
+    layouts = sorted(
+        (one for one in LAYOUTS.values() if one.anchor and one.anchor.text == anchor),
+        key=lambda one: one.marker is None,
+    )
     return next(layout for layout in layouts if is_marked(layout, keys))
 
 
@@ -99,13 +111,26 @@ def _why_refused(keys: Iterable[str]) -> str | None:
     return _NO_BIAS if norms['weight'] and not norms['bias'] else None
 
 
-def _say_what_was_seen(keys: list[str], blocks: Mapping[tuple[str, str], int], layout: str | None) -> str:
+def _say_what_was_seen(
+    keys: list[str], blocks: Mapping[tuple[str, str], int], layout: str | None
+) -> str:
     if blocks:
-        places = ', '.join(f'{count} blocks named like {prefix}{anchor}' for (anchor, prefix), count in blocks.items())
+        places = ', '.join(
+            f'{count} blocks named like {prefix}{anchor}'
+            for (anchor, prefix), count in blocks.items()
+        )
         return f'more than one ConvNeXt in this state dict: {places}. Keep the keys of the one that you want.'
-    refused = next((reason for pattern, reason in _REFUSED.items()
-                    if any(re.fullmatch(rf'(?:.*\.)?{pattern}', key) for key in keys)), None)
+    refused = next(
+        (
+            reason
+            for pattern, reason in _REFUSED.items()
+            if any(re.fullmatch(rf'(?:.*\.)?{pattern}', key) for key in keys)
+        ),
+        None,
+    )
     if refused:
         return f'this network cannot be converted: {refused}'
-    return (f'no ConvNeXt in the layout of {layout or " or ".join(LAYOUTS)}: expected names such as '
-            f"'stages.0.0.dwconv.weight'; got {len(keys)} names: {shorten(keys)}")
+    return (
+        f'no ConvNeXt in the layout of {layout or " or ".join(LAYOUTS)}: expected names such as '
+        f"'stages.0.0.dwconv.weight'; got {len(keys)} names: {shorten(keys)}"
+    )

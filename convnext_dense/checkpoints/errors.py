@@ -1,4 +1,5 @@
 """What is raised for files: one kind to catch for a message without a traceback."""
+
 from __future__ import annotations
 
 

@@ -1,4 +1,5 @@
 """Matching a file to a module: which of its weights goes where, and what is left over on either side."""
+
 from __future__ import annotations
 
 import re
@@ -13,7 +14,9 @@ from convnext_dense.checkpoints.convert import Converted
 from convnext_dense.checkpoints.heads import is_final_layer, name_heads
 
 STEM = 'downsample_layers.0.0.weight'
-_PART = re.compile(r'(downsample_layers|stages|norm)\.?(\d+)\.')  # of a trunk, and which stage it belongs to
+_PART = re.compile(
+    r'(downsample_layers|stages|norm)\.?(\d+)\.'
+)  # of a trunk, and which stage it belongs to
 _UNKNOWN_PART = re.compile(r'(^|\.)(downsample_layers|stages|stem|features|embeddings)[._]')
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _POOLED = 'the norm behind the pooling: it saw no maps; keep_norm=True puts it on the last one'
@@ -29,6 +32,7 @@ class Rules:
         keep_norm: a classifier's final norm goes on the last map; None: where it was trained on maps (DINOv3).
         exact: nothing may stay as initialized and nothing is adapted: for evaluation.
     """
+
     strict: bool = True
     in_channels: str | None = None
     keep_norm: bool | None = None
@@ -41,6 +45,7 @@ class Match:
 
     ``extra``: the file's weights inside the trunk that ours has not. ``damaged``: our names that are nan or inf there.
     """
+
     values: dict[str, Tensor] = field(default_factory=dict)
     loaded: dict[str, str] = field(default_factory=dict)
     adapted: dict[str, str] = field(default_factory=dict)
@@ -60,12 +65,17 @@ def find_trunks(own: Mapping[str, Tensor]) -> list[str]:
 
 def match(own: Mapping[str, Tensor], file: Converted, at: str, rules: Rules) -> Match:
     """Match a file to a module with state dict ``own``, whose trunk's names start with ``at``."""
-    found = Match(dropped=dict(file.dropped), extra=[key for key in file.unexpected if _UNKNOWN_PART.search(key)],
-                  unexpected=[key for key in file.unexpected if not _UNKNOWN_PART.search(key)])
+    found = Match(
+        dropped=dict(file.dropped),
+        extra=[key for key in file.unexpected if _UNKNOWN_PART.search(key)],
+        unexpected=[key for key in file.unexpected if not _UNKNOWN_PART.search(key)],
+    )
     placed = _place(own, file, at, rules)
     for name, value in own.items():
         if name in placed:
-            _take(name, file.source[placed[name]], file.state_dict[placed[name]], value, rules, found)
+            _take(
+                name, file.source[placed[name]], file.state_dict[placed[name]], value, rules, found
+            )
         else:
             _lack(name, not at and not rules.exact and _get_partner(name) not in placed, found)
     for name, key in placed.items():
@@ -87,7 +97,9 @@ def match_names(own: Mapping[str, Tensor], state_dict: Mapping[str, Tensor], rul
 
 def fits(given: Tensor, own: Tensor) -> bool:
     """Equal shapes; or a vector written with leading ones, as the authors write GRN's (1, 1, 1, 4C)."""
-    as_vector = own.dim() == 1 and given.dim() > 1 and given.numel() == given.shape[-1] == own.numel()
+    as_vector = (
+        own.dim() == 1 and given.dim() > 1 and given.numel() == given.shape[-1] == own.numel()
+    )
     return given.shape == own.shape or as_vector
 
 
@@ -99,7 +111,12 @@ def _place(own: Mapping[str, Tensor], file: Converted, at: str, rules: Rules) ->
     for key in file.state_dict:
         name = heads.get(key, key)
         short = name.removeprefix(file.own_prefix)
-        if _PART.match(short) or short.startswith('norm.') or short.startswith('head.') and not file.own_prefix:
+        if (
+            _PART.match(short)
+            or short.startswith('norm.')
+            or short.startswith('head.')
+            and not file.own_prefix
+        ):
             placed[at + short] = key
         else:
             placed[root + name] = key
@@ -107,8 +124,13 @@ def _place(own: Mapping[str, Tensor], file: Converted, at: str, rules: Rules) ->
     return placed
 
 
-def _place_final_norm(placed: dict[str, str], own: Mapping[str, Tensor], file: Converted, at: str,
-                      keep_norm: bool | None) -> None:
+def _place_final_norm(
+    placed: dict[str, str],
+    own: Mapping[str, Tensor],
+    file: Converted,
+    at: str,
+    keep_norm: bool | None,
+) -> None:
     """Put the norm behind the pooling on the last map where ``keep_norm`` says so; DINOv3's is there already, too."""
     for leaf in ('weight', 'bias'):
         final, last = f'{at}norm.{leaf}', f'{at}norm{len(file.depths) - 1}.{leaf}'
@@ -116,7 +138,9 @@ def _place_final_norm(placed: dict[str, str], own: Mapping[str, Tensor], file: C
             continue
         if last not in placed and keep_norm:
             placed[last] = placed.pop(final)
-        elif last in placed and torch.equal(file.state_dict[placed[final]], file.state_dict[placed[last]]):
+        elif last in placed and torch.equal(
+            file.state_dict[placed[final]], file.state_dict[placed[last]]
+        ):
             del placed[last if keep_norm is False else final]  # one weight under two names
 
 
@@ -124,13 +148,20 @@ def _take(name: str, key: str, given: Tensor, own: Tensor, rules: Rules, found: 
     """Note the value for ``name``, the file's ``key``, or why there is none."""
     if (given.dtype in _FLOATS) != own.is_floating_point() or given.is_complex():
         found.misshapen[name] = f'file {given.dtype}, model {own.dtype}'
-    elif given.dtype in _FLOATS and not torch.isfinite(given.to(own.dtype)).all():  # 1e300 is inf in float32
+    elif (
+        given.dtype in _FLOATS and not torch.isfinite(given.to(own.dtype)).all()
+    ):  # 1e300 is inf in float32
         found.damaged.append(name)
     elif fits(given, own):
         found.values[name], found.loaded[name] = given.reshape(own.shape), key
     elif not rules.exact and _is_other_stem(name, given, own):
-        found.values[name], found.loaded[name] = adapt_stem(given, own.shape[1], rules.in_channels), key
-        found.adapted[name] = f"to {own.shape[1]} channels, by {rules.in_channels or 'the rule of timm'}"
+        found.values[name], found.loaded[name] = (
+            adapt_stem(given, own.shape[1], rules.in_channels),
+            key,
+        )
+        found.adapted[name] = (
+            f'to {own.shape[1]} channels, by {rules.in_channels or "the rule of timm"}'
+        )
     elif not rules.exact and is_final_layer(name) and given.shape[1:] == own.shape[1:]:
         found.fresh[name] = f'the file has {given.shape[0]} outputs, the model {own.shape[0]}'
     else:
@@ -139,8 +170,12 @@ def _take(name: str, key: str, given: Tensor, own: Tensor, rules: Rules, found: 
 
 def _is_other_stem(name: str, given: Tensor, own: Tensor) -> bool:
     """A stem for RGB, where the model's takes another number of channels and is equal otherwise."""
-    return f'.{name}'.endswith(f'.{STEM}') and given.dim() == 4 and given.shape[1] == 3 \
+    return (
+        f'.{name}'.endswith(f'.{STEM}')
+        and given.dim() == 4
+        and given.shape[1] == 3
         and given[:, :1].shape == own[:, :1].shape
+    )
 
 
 def _get_partner(name: str) -> str:
@@ -164,7 +199,9 @@ def _leave(name: str, key: str, at: str, own: Mapping[str, Tensor], found: Match
     short = name.removeprefix(at)
     part = _PART.match(short)
     if part and not any(other.startswith(f'{at}stages.{part[2]}.') for other in own):
-        found.dropped[key] = f'of stage {part[2]}, which is not built: it is past the last of out_indices'
+        found.dropped[key] = (
+            f'of stage {part[2]}, which is not built: it is past the last of out_indices'
+        )
     elif part and part[1] == 'norm':
         found.dropped[key] = 'of a map that the model does not give'
     elif part:

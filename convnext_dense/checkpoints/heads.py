@@ -1,4 +1,5 @@
 """UperNet's heads in other libraries' names: one literal table each, theirs -> mmseg's; '#' stands for a number."""
+
 from __future__ import annotations
 
 import re
@@ -50,8 +51,19 @@ SMP = {
 }
 
 # The last layer of each head that mmseg, mmdet and our classifier have: its size is the number of classes.
-FINAL_LAYERS = ('conv_seg', 'fc_cls', 'fc_reg', 'conv_logits', 'head',
-                'atss_cls', 'cls_branches', 'cls_embed', 'conv_cls', 'retina_cls', 'rtm_cls')
+FINAL_LAYERS = (
+    'conv_seg',
+    'fc_cls',
+    'fc_reg',
+    'conv_logits',
+    'head',
+    'atss_cls',
+    'cls_branches',
+    'cls_embed',
+    'conv_cls',
+    'retina_cls',
+    'rtm_cls',
+)
 _ANCHORS = {'decode_head.classifier.weight': TRANSFORMERS, 'segmentation_head.0.weight': SMP}
 
 
@@ -59,13 +71,18 @@ def name_heads(keys: Iterable[str]) -> dict[str, str]:
     """{file key: mmseg's name} for a segmentor of transformers or smp; empty for any other file."""
     keys = list(keys)
     table = next((table for anchor, table in _ANCHORS.items() if anchor in keys), {})
-    patterns = [(re.compile(re.escape(theirs).replace(r'\#', r'(\d+)')), ours) for theirs, ours in table.items()]
+    patterns = [
+        (re.compile(re.escape(theirs).replace(r'\#', r'(\d+)')), ours)
+        for theirs, ours in table.items()
+    ]
     named = {}
     for key in keys:
         path, _, leaf = key.rpartition('.')
         for pattern, ours in patterns:
             if found := pattern.fullmatch(path):
-                named[key] = f'{ours.replace("#", found[1])}.{leaf}' if '#' in ours else f'{ours}.{leaf}'
+                named[key] = (
+                    f'{ours.replace("#", found[1])}.{leaf}' if '#' in ours else f'{ours}.{leaf}'
+                )
     return named
 
 

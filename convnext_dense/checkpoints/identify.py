@@ -1,4 +1,5 @@
 """What a file is, told from its bytes and never from its name; and whether all of it is there, unchanged."""
+
 from __future__ import annotations
 
 import json
@@ -63,7 +64,14 @@ def _check_archive(path: Path) -> None:
             _check_members([info.filename for info in infos])
             # torch.serialization.set_crc32_options(False) writes zeros for all
             damaged = archive.testzip() if any(info.CRC for info in infos) else None
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, OverflowError) as error:
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+        OverflowError,
+    ) as error:
         raise CheckpointError(f'it is cut off or damaged ({error})') from error
     except Exception as error:  # zlib's and struct's, for damaged members
         raise CheckpointError(f'it is damaged ({type(error).__name__}: {error})') from error
@@ -74,29 +82,47 @@ def _check_archive(path: Path) -> None:
 def _check_members(names: list[str]) -> None:
     inside = [name.partition('/')[2] for name in names]
     if 'constants.pkl' in inside:
-        raise CheckpointError('it is a TorchScript archive, a program: save model.state_dict() instead')
+        raise CheckpointError(
+            'it is a TorchScript archive, a program: save model.state_dict() instead'
+        )
     if 'data.pkl' in inside:
         return
     if names and all(name.endswith('.npy') for name in names):
         raise CheckpointError('it is an archive of numpy arrays (.npz)')
-    raise CheckpointError(f'it is a zip archive without weights, of {", ".join(names[:4]) or "no files"}')
+    raise CheckpointError(
+        f'it is a zip archive without weights, of {", ".join(names[:4]) or "no files"}'
+    )
 
 
 def _check_safetensors(path: Path, size: int) -> None:
     with path.open('rb') as file:
         length = int.from_bytes(file.read(8), 'little')
         if length > size - 8:
-            raise CheckpointError(f'it is a .safetensors file that is cut off or damaged: its header would be '
-                                  f'{length:,} bytes, the file has {size:,}')
+            raise CheckpointError(
+                f'it is a .safetensors file that is cut off or damaged: its header would be '
+                f'{length:,} bytes, the file has {size:,}'
+            )
         try:
             header = json.loads(file.read(length))
-            end = 8 + length + max((entry['data_offsets'][1] for name, entry in header.items()
-                                    if name != '__metadata__'), default=0)
+            end = (
+                8
+                + length
+                + max(
+                    (
+                        entry['data_offsets'][1]
+                        for name, entry in header.items()
+                        if name != '__metadata__'
+                    ),
+                    default=0,
+                )
+            )
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError('it is a .safetensors file with a damaged header') from error
     if end != size:
-        raise CheckpointError(f'it is a .safetensors file that is cut off or damaged: {end:,} bytes expected, it has '
-                              f'{size:,}')
+        raise CheckpointError(
+            f'it is a .safetensors file that is cut off or damaged: {end:,} bytes expected, it has '
+            f'{size:,}'
+        )
 
 
 def _guess(head: bytes) -> str:
@@ -104,15 +130,25 @@ def _guess(head: bytes) -> str:
         if head.startswith(start):
             return what
     text = head.lstrip(b'\xef\xbb\xbf \t\r\n').lower()
-    if text.startswith((b'<!doctype html', b'<html')) or text.startswith((b'<?xml', b'<')) and b'<html' in text:
-        return 'a web page (HTML): the address leads to a login or an error page, not to the weights'
+    if (
+        text.startswith((b'<!doctype html', b'<html'))
+        or text.startswith((b'<?xml', b'<'))
+        and b'<html' in text
+    ):
+        return (
+            'a web page (HTML): the address leads to a login or an error page, not to the weights'
+        )
     if head[257:262] == b'ustar':
         return 'a tar archive: unpack it first'
     if head[4:8] == b'TFL3':
         return 'a TensorFlow Lite model'
     if head[:1] == b'\x08' and (b'onnx' in head.lower() or b'pytorch' in head):
         return 'an ONNX model'
-    if b'saved_model_schema_version' in head or b'/.ATTRIBUTES/' in head or b'tensorflow' in head.lower():
+    if (
+        b'saved_model_schema_version' in head
+        or b'/.ATTRIBUTES/' in head
+        or b'tensorflow' in head.lower()
+    ):
         return 'a TensorFlow file'
     if not head.strip(b'\0'):
         return 'all zeros, as an interrupted copy leaves'

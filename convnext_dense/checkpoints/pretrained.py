@@ -1,4 +1,5 @@
 """Strict loading of any ConvNeXt checkpoint: into a backbone, a classifier, or a whole detector or segmentor."""
+
 from __future__ import annotations
 
 import re
@@ -16,8 +17,19 @@ from convnext_dense.checkpoints.io import read_file
 from convnext_dense.checkpoints.report import LoadReport, shorten
 from convnext_dense.checkpoints.unwrap import Weights, unwrap
 
-_FIELDS = ('type', 'checkpoint', 'prefix', 'map_location', 'ema', 'strict', 'in_channels', 'keep_norm')
-_TIMM_NORM = "timm names DINOv3's files as a classifier's without a head; if this is one, use keep_norm=True"
+_FIELDS = (
+    'type',
+    'checkpoint',
+    'prefix',
+    'map_location',
+    'ema',
+    'strict',
+    'in_channels',
+    'keep_norm',
+)
+_TIMM_NORM = (
+    "timm names DINOv3's files as a classifier's without a head; if this is one, use keep_norm=True"
+)
 
 
 def load_pretrained(module: nn.Module, init_cfg: Mapping) -> LoadReport:
@@ -43,11 +55,17 @@ def load_pretrained(module: nn.Module, init_cfg: Mapping) -> LoadReport:
     """
     _check_fields(init_cfg)
     source = init_cfg['checkpoint']
-    rules = Rules(init_cfg.get('strict', True), init_cfg.get('in_channels'), init_cfg.get('keep_norm'))
-    return _load(module, _read(source, init_cfg.get('ema')), str(source), rules, init_cfg.get('prefix'))
+    rules = Rules(
+        init_cfg.get('strict', True), init_cfg.get('in_channels'), init_cfg.get('keep_norm')
+    )
+    return _load(
+        module, _read(source, init_cfg.get('ema')), str(source), rules, init_cfg.get('prefix')
+    )
 
 
-def load_weights(model: nn.Module, checkpoint: str | Path, strict: bool = True, ema: bool | None = None) -> LoadReport:
+def load_weights(
+    model: nn.Module, checkpoint: str | Path, strict: bool = True, ema: bool | None = None
+) -> LoadReport:
     """Load every weight of a whole model, or of any module, from a file in any known layout, to evaluate it.
 
     A model without a ConvNeXt of ours is matched by the names as they are.
@@ -56,17 +74,25 @@ def load_weights(model: nn.Module, checkpoint: str | Path, strict: bool = True, 
         CheckpointError: as in :func:`load_pretrained`; with ``strict``, also where a norm or a last layer would stay as
             initialized.
     """
-    model = getattr(model, 'module', model)  # DistributedDataParallel and test-time augmentation hold it so
+    model = getattr(
+        model, 'module', model
+    )  # DistributedDataParallel and test-time augmentation hold it so
     return _load(model, _read(checkpoint, ema), str(checkpoint), Rules(strict, exact=True))
 
 
-def load_trunk(module: nn.Module, state_dict: Mapping[str, Tensor], prefix: str | None = None,
-               name: str = 'the state dict') -> LoadReport:
+def load_trunk(
+    module: nn.Module,
+    state_dict: Mapping[str, Tensor],
+    prefix: str | None = None,
+    name: str = 'the state dict',
+) -> LoadReport:
     """:func:`load_pretrained` of a state dict that is at hand."""
     return _load(module, Weights(dict(state_dict)), name, Rules(), prefix)
 
 
-def _load(module: nn.Module, weights: Weights, source: str, rules: Rules, prefix: str | None = None) -> LoadReport:
+def _load(
+    module: nn.Module, weights: Weights, source: str, rules: Rules, prefix: str | None = None
+) -> LoadReport:
     values, report = plan_weights(module, weights, source, rules, prefix)
     module.load_state_dict(values, strict=False)
     return report
@@ -75,13 +101,21 @@ def _load(module: nn.Module, weights: Weights, source: str, rules: Rules, prefix
 def _check_fields(init_cfg: Mapping) -> None:
     unknown = set(init_cfg) - set(_FIELDS)
     if unknown or not init_cfg.get('checkpoint'):
-        raise CheckpointError("init_cfg of type 'Pretrained' takes checkpoint (a path or an address) and, if wanted, "
-                         f'{", ".join(_FIELDS[2:])}; got {dict(init_cfg)}')
-    for field, choices in dict(ema=(None, True, False), strict=(True, False), keep_norm=(None, True, False),
-                               in_channels=(None, *RULES)).items():
+        raise CheckpointError(
+            "init_cfg of type 'Pretrained' takes checkpoint (a path or an address) and, if wanted, "
+            f'{", ".join(_FIELDS[2:])}; got {dict(init_cfg)}'
+        )
+    for field, choices in dict(
+        ema=(None, True, False),
+        strict=(True, False),
+        keep_norm=(None, True, False),
+        in_channels=(None, *RULES),
+    ).items():
         if field in init_cfg and init_cfg[field] not in choices:
-            raise CheckpointError(f"init_cfg of type 'Pretrained': {field} must be one of {choices}; got "
-                             f'{init_cfg[field]!r}')
+            raise CheckpointError(
+                f"init_cfg of type 'Pretrained': {field} must be one of {choices}; got "
+                f'{init_cfg[field]!r}'
+            )
 
 
 def _read(source: str | Path, ema: bool | None) -> Weights:
@@ -92,8 +126,9 @@ def _read(source: str | Path, ema: bool | None) -> Weights:
         raise CheckpointError(f'{source} holds no weights to load: {error}') from error
 
 
-def plan_weights(module: nn.Module, weights: Weights, source: str, rules: Rules,
-                 prefix: str | None = None) -> tuple[dict[str, Tensor], LoadReport]:
+def plan_weights(
+    module: nn.Module, weights: Weights, source: str, rules: Rules, prefix: str | None = None
+) -> tuple[dict[str, Tensor], LoadReport]:
     """What loading ``weights`` would put into ``module``, by its names and in its shapes, and the report of it.
 
     Raises:
@@ -107,59 +142,99 @@ def plan_weights(module: nn.Module, weights: Weights, source: str, rules: Rules,
         try:
             file = to_facebook(state_dict)
         except ValueError as error:
-            raise CheckpointError(f"{source} cannot be brought into the authors' names: {error}") from error
+            raise CheckpointError(
+                f"{source} cannot be brought into the authors' names: {error}"
+            ) from error
     found = match(own, file, at, rules) if file else match_names(own, state_dict, rules)
     if file:
-        _find_stages_too_many(found, file, getattr(module.get_submodule(at.removesuffix('.')), 'variant', None))
-    _check(found, rules, source, _compare(file, name_arch(module, own, at), at, found) if file else '', len(own))
-    reshaped = {name: f'from {state_dict[key].dim()} axes to {own[name].dim()}' for name, key in found.loaded.items()
-                if name not in found.adapted and state_dict[key].shape != own[name].shape}
+        _find_stages_too_many(
+            found, file, getattr(module.get_submodule(at.removesuffix('.')), 'variant', None)
+        )
+    _check(
+        found,
+        rules,
+        source,
+        _compare(file, name_arch(module, own, at), at, found) if file else '',
+        len(own),
+    )
+    reshaped = {
+        name: f'from {state_dict[key].dim()} axes to {own[name].dim()}'
+        for name, key in found.loaded.items()
+        if name not in found.adapted and state_dict[key].shape != own[name].shape
+    }
     return found.values, LoadReport(
-        source=source, layout=_name_layout(file, weights), arch=file.trunk.arch if file else '', loaded=found.loaded,
-        reshaped=reshaped, adapted=found.adapted, fresh=found.fresh,
-        dropped=found.dropped | dict.fromkeys(outside, f'outside {prefix}'), missing=tuple(found.missing),
-        misshapen=found.misshapen, unexpected=(*found.extra, *found.unexpected), notes=_note(module, file, found))
+        source=source,
+        layout=_name_layout(file, weights),
+        arch=file.trunk.arch if file else '',
+        loaded=found.loaded,
+        reshaped=reshaped,
+        adapted=found.adapted,
+        fresh=found.fresh,
+        dropped=found.dropped | dict.fromkeys(outside, f'outside {prefix}'),
+        missing=tuple(found.missing),
+        misshapen=found.misshapen,
+        unexpected=(*found.extra, *found.unexpected),
+        notes=_note(module, file, found),
+    )
 
 
 def _find_stages_too_many(found: Match, file: Converted, variant) -> None:
     """Of what seemed to be of a stage that is not built: what is of a stage that the model's whole arch has not."""
     for name, key in file.source.items():
-        stage = re.match(r'(?:stages|downsample_layers|norm)\.?(\d+)\.', name.removeprefix(file.own_prefix))
-        if variant and stage and int(stage[1]) >= len(variant.depths) and found.dropped.pop(key, None):
+        stage = re.match(
+            r'(?:stages|downsample_layers|norm)\.?(\d+)\.', name.removeprefix(file.own_prefix)
+        )
+        if (
+            variant
+            and stage
+            and int(stage[1]) >= len(variant.depths)
+            and found.dropped.pop(key, None)
+        ):
             found.extra.append(key)
 
 
-def _cut(state_dict: Mapping[str, Tensor], prefix: str | None, source: str) -> tuple[dict[str, Tensor], list[str]]:
+def _cut(
+    state_dict: Mapping[str, Tensor], prefix: str | None, source: str
+) -> tuple[dict[str, Tensor], list[str]]:
     """What stands behind ``prefix``, without it, and the names of the rest."""
     if not prefix:
         return dict(state_dict), []
     prefix = prefix if prefix.endswith('.') else prefix + '.'
-    inside = {key[len(prefix):]: value for key, value in state_dict.items() if key.startswith(prefix)}
+    inside = {
+        key[len(prefix) :]: value for key, value in state_dict.items() if key.startswith(prefix)
+    }
     if not inside:
-        raise CheckpointError(f'{source} has nothing under prefix={prefix!r}; it has {shorten(state_dict)}. Leave '
-                              'prefix out to have it found.')
+        raise CheckpointError(
+            f'{source} has nothing under prefix={prefix!r}; it has {shorten(state_dict)}. Leave '
+            'prefix out to have it found.'
+        )
     return inside, [key for key in state_dict if not key.startswith(prefix)]
 
 
 def _check(found: Match, rules: Rules, source: str, comparison: str, count: int) -> None:
     """Raise where a weight is damaged, or one of the trunk (or, exactly, of anything) is wanting."""
     if found.damaged:
-        raise CheckpointError(f'{source}: {shorten(found.damaged)} not finite (nan or inf). The training that wrote it '
-                              'diverged, or it is damaged: take an earlier checkpoint.')
+        raise CheckpointError(
+            f'{source}: {shorten(found.damaged)} not finite (nan or inf). The training that wrote it '
+            'diverged, or it is damaged: take an earlier checkpoint.'
+        )
     if rules.strict and (found.missing or found.misshapen or found.extra):
         misshapen = [f'{name}: {what}' for name, what in found.misshapen.items()]
         raise CheckpointError(
             f'{source} does not fit the model: {len(found.missing) + len(misshapen)} of its {count} weights are '
             f'missing or have another shape, {len(found.extra)} are in the file alone.{comparison} '
             f'Missing: {shorten(found.missing, 3)}. '
-            f'Wrong shape: {shorten(misshapen, 3)}. In the file alone: {shorten(found.extra, 3)}.')
+            f'Wrong shape: {shorten(misshapen, 3)}. In the file alone: {shorten(found.extra, 3)}.'
+        )
 
 
 def _compare(file: Converted, arch: str, at: str, found: Match) -> str:
     """A sentence on what the file and the model are, and what to do about it."""
     if at and not file.own_prefix:
-        return (f' The file is a backbone or a classifier, {file.trunk.arch}, without necks and heads: put init_cfg on '
-                "the model's backbone, not on the model.")
+        return (
+            f' The file is a backbone or a classifier, {file.trunk.arch}, without necks and heads: put init_cfg on '
+            "the model's backbone, not on the model."
+        )
     if file.trunk.arch != arch:
         return f' The file is {file.trunk.arch}, the model is {arch}.'
     if any(name.endswith('.gamma') for name in found.missing):

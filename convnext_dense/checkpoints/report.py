@@ -1,4 +1,5 @@
 """What became of each weight of a file and of a module."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,7 @@ class LoadReport:
         unexpected: the file's names that nothing here knows.
         notes: what else the reader should know, such as another epsilon.
     """
+
     source: str
     layout: str
     arch: str
@@ -51,10 +53,15 @@ class LoadReport:
         return self._lines(most=None)
 
     def _lines(self, most: int | None) -> str:
-        lines = [': '.join([self.source, ', '.join(filter(None, [self.layout, self.arch]))]),
-                 _line('loaded', f'{len(self.loaded)} tensors')]
+        lines = [
+            ': '.join([self.source, ', '.join(filter(None, [self.layout, self.arch]))]),
+            _line('loaded', f'{len(self.loaded)} tensors'),
+        ]
         if most is None:
-            lines += [_line('', name if name == key else f'{name} from {key}') for name, key in self.loaded.items()]
+            lines += [
+                _line('', name if name == key else f'{name} from {key}')
+                for name, key in self.loaded.items()
+            ]
         for title in ('reshaped', 'adapted', 'fresh', 'dropped', 'misshapen'):
             for reason, names in _by_reason(getattr(self, title)).items():
                 lines.append(_line(_TITLES[title], f'{shorten(names, most)} ({reason})'))
@@ -64,8 +71,15 @@ class LoadReport:
         return '\n'.join(lines + [_line('note', note) for note in self.notes])
 
 
-_TITLES = dict(reshaped='reshaped', adapted='adapted', fresh='initialized', dropped='not used', misshapen='WRONG SHAPE',
-               missing='MISSING', unexpected='unexpected')
+_TITLES = dict(
+    reshaped='reshaped',
+    adapted='adapted',
+    fresh='initialized',
+    dropped='not used',
+    misshapen='WRONG SHAPE',
+    missing='MISSING',
+    unexpected='unexpected',
+)
 
 
 def shorten(names: Iterable[str], most: int | None = 4) -> str:

@@ -4,6 +4,7 @@ torch's ``weights_only`` loader makes tensors and plain containers, and what els
 functions are not allowed: a type description (``numpy.dtype``) from a file can declare raw bytes to be Python objects,
 and whoever reads such an array follows the file's pointers. The stand-ins here know numbers and text alone.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -28,7 +29,9 @@ class Skipped:
         pass
 
     def __reduce__(self):
-        raise TypeError('the log history of a checkpoint that was read for its weights cannot be written again')
+        raise TypeError(
+            'the log history of a checkpoint that was read for its weights cannot be written again'
+        )
 
 
 class _NumberType:
@@ -39,7 +42,9 @@ class _NumberType:
         if self.dtype.kind not in 'biufcSU':
             raise ValueError(f'a numpy array of {kind!r}, which is neither numbers nor text')
 
-    def __setstate__(self, state):  # (version, byte order, subarray, names, fields, ...): the order alone is taken
+    def __setstate__(
+        self, state
+    ):  # (version, byte order, subarray, names, fields, ...): the order alone is taken
         if any(part is not None for part in state[2:5]):
             raise ValueError('a numpy array of records, which is neither numbers nor text')
         self.dtype = self.dtype.newbyteorder(state[1])
@@ -48,12 +53,16 @@ class _NumberType:
 class _Array:
     """``numpy.ndarray`` in the making; :func:`settle` puts ``value`` in its place."""
 
-    def __init__(self, *args):  # numpy's function is given the class, a shape of (0,) and a type: all replaced below
+    def __init__(
+        self, *args
+    ):  # numpy's function is given the class, a shape of (0,) and a type: all replaced below
         self.value = np.zeros(0)
 
     def __setstate__(self, state):  # (version, shape, type, whether in Fortran's order, bytes)
         _, shape, kind, fortran, raw = state
-        self.value = np.frombuffer(raw, kind.dtype).reshape(shape, order='F' if fortran else 'C').copy()
+        self.value = (
+            np.frombuffer(raw, kind.dtype).reshape(shape, order='F' if fortran else 'C').copy()
+        )
 
 
 def _number(kind: _NumberType, raw: bytes) -> np.generic:
@@ -67,8 +76,11 @@ _STAND_INS: dict[str, Callable] = {
     'numpy.dtype': _NumberType,
     **{f'numpy.{core}.multiarray._reconstruct': _Array for core in ('core', '_core')},
     **{f'numpy.{core}.multiarray.scalar': _number for core in ('core', '_core')},
-    **{f'pathlib{part}.{name}': getattr(pathlib, f'Pure{name}') for part in ('', '._local')
-       for name in ('PosixPath', 'WindowsPath')},
+    **{
+        f'pathlib{part}.{name}': getattr(pathlib, f'Pure{name}')
+        for part in ('', '._local')
+        for name in ('PosixPath', 'WindowsPath')
+    },
     'mmengine.logging.history_buffer.HistoryBuffer': Skipped,
     'builtins.getattr': Skipped,  # how HistoryBuffer names its methods
 }
@@ -81,7 +93,9 @@ def allowed(more: Mapping[str, Callable] | None = None):
         before = torch.serialization.get_safe_globals()
         try:
             torch.serialization.clear_safe_globals()  # a name that was allowed outside must not come before ours
-            torch.serialization.add_safe_globals([(make, name) for name, make in (_STAND_INS | (more or {})).items()])
+            torch.serialization.add_safe_globals(
+                [(make, name) for name, make in (_STAND_INS | (more or {})).items()]
+            )
             yield
         finally:
             torch.serialization.clear_safe_globals()
@@ -90,7 +104,9 @@ def allowed(more: Mapping[str, Callable] | None = None):
 
 def settle(node, done: dict | None = None):
     """``node`` with numpy arrays where arrays were in the making: in containers and in attributes of objects."""
-    done = {} if done is None else done  # by identity: a thing may stand in many places, and inside itself
+    done = (
+        {} if done is None else done
+    )  # by identity: a thing may stand in many places, and inside itself
     if id(node) not in done:
         done[id(node)] = node
         done[id(node)] = _settle(node, done)
@@ -107,6 +123,10 @@ def _settle(node, done: dict):
     elif isinstance(node, dict):
         for key, value in node.items():
             node[key] = settle(value, done)
-    elif hasattr(node, '__dict__') and not isinstance(node, (torch.Tensor, type)) and not callable(node):
+    elif (
+        hasattr(node, '__dict__')
+        and not isinstance(node, (torch.Tensor, type))
+        and not callable(node)
+    ):
         settle(vars(node), done)
     return node

@@ -1,4 +1,5 @@
 """Where a checkpoint is: a path, a folder, a web address, 'timm:NAME' or 'hf-hub:ORG/NAME', as files on this disk."""
+
 from __future__ import annotations
 
 import hashlib
@@ -16,13 +17,20 @@ from convnext_dense.checkpoints.errors import CheckpointError, CheckpointNotFoun
 from convnext_dense.checkpoints.identify import identify
 
 # In a folder or a repository of the Hugging Face Hub, the first of these that is there. No pickle before safetensors.
-_NAMES = ('model.safetensors', 'model.safetensors.index.json', 'open_clip_model.safetensors',
-          'pytorch_model.bin', 'pytorch_model.bin.index.json', 'open_clip_pytorch_model.bin')
+_NAMES = (
+    'model.safetensors',
+    'model.safetensors.index.json',
+    'open_clip_model.safetensors',
+    'pytorch_model.bin',
+    'pytorch_model.bin.index.json',
+    'open_clip_pytorch_model.bin',
+)
 
 
 @dataclass(frozen=True)
 class Location:
     """Files that together are one checkpoint, and for a split one the names that they must hold together."""
+
     paths: tuple[Path, ...]
     names: frozenset[str] = frozenset()
 
@@ -58,10 +66,14 @@ def locate(source: str | Path) -> Location:
     if path.is_file():
         return _open_index(path, path.parent.joinpath)
     if '://' in text:
-        raise CheckpointError(f'{text}: addresses of the kind {scheme}:// are not read. Give a path, an https:// '
-                              "address, 'timm:NAME' or 'hf-hub:ORG/NAME'.")
-    raise CheckpointNotFoundError(f"checkpoint {text} does not exist. Give the path of a file, an https:// address, "
-                                  "'timm:NAME' or 'hf-hub:ORG/NAME'.")
+        raise CheckpointError(
+            f'{text}: addresses of the kind {scheme}:// are not read. Give a path, an https:// '
+            "address, 'timm:NAME' or 'hf-hub:ORG/NAME'."
+        )
+    raise CheckpointNotFoundError(
+        f'checkpoint {text} does not exist. Give the path of a file, an https:// address, '
+        "'timm:NAME' or 'hf-hub:ORG/NAME'."
+    )
 
 
 def _from_folder(folder: Path) -> Location:
@@ -69,8 +81,10 @@ def _from_folder(folder: Path) -> Location:
         if (folder / name).is_file():
             return _open_index(folder / name, folder.joinpath)
     there = ', '.join(sorted(path.name for path in folder.iterdir())[:8]) or 'nothing'
-    raise CheckpointError(f'{folder} is a folder without {", ".join(_NAMES)}; it holds {there}. Give the path of one '
-                              'file.')
+    raise CheckpointError(
+        f'{folder} is a folder without {", ".join(_NAMES)}; it holds {there}. Give the path of one '
+        'file.'
+    )
 
 
 def _open_index(path: Path, fetch: Callable[[str], Path]) -> Location:
@@ -80,16 +94,24 @@ def _open_index(path: Path, fetch: Callable[[str], Path]) -> Location:
     try:
         part_of = dict(json.loads(path.read_text(encoding='utf-8'))['weight_map'])
         parts = sorted(set(part_of.values()))
-        fits = all(PurePosixPath(part).name == part and not part.endswith('.json') for part in parts)
+        fits = all(
+            PurePosixPath(part).name == part and not part.endswith('.json') for part in parts
+        )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f'{path} is no index of a split checkpoint: expected JSON with weight_map') from error
+        raise CheckpointError(
+            f'{path} is no index of a split checkpoint: expected JSON with weight_map'
+        ) from error
     if not parts or not fits:  # a name with a folder would reach outside
-        raise CheckpointError(f'{path}: an index names files beside itself; this one names {parts[:4]}')
+        raise CheckpointError(
+            f'{path}: an index names files beside itself; this one names {parts[:4]}'
+        )
     paths = tuple(map(Path, map(fetch, parts)))
     missing = [part.name for part in paths if not part.is_file()]
     if missing:
-        raise CheckpointNotFoundError(f'{path} is an index of {len(paths)} files, and of these '
-                                      f'{", ".join(missing[:4])} are not beside it. Download them too.')
+        raise CheckpointNotFoundError(
+            f'{path} is an index of {len(paths)} files, and of these '
+            f'{", ".join(missing[:4])} are not beside it. Download them too.'
+        )
     return Location(paths, frozenset(part_of))
 
 
@@ -99,8 +121,12 @@ def _download(address: str) -> Path:
         name = PurePosixPath(urlparse(address).path)
     except ValueError as error:
         raise CheckpointError(f'{address} is no address: {error}') from error
-    digest = hashlib.sha256(address.encode()).hexdigest()[:8]  # many addresses end in pytorch_model.bin
-    path = Path(torch.hub.get_dir(), 'checkpoints', f'{name.stem or "checkpoint"}.{digest}{name.suffix}')
+    digest = hashlib.sha256(address.encode()).hexdigest()[
+        :8
+    ]  # many addresses end in pytorch_model.bin
+    path = Path(
+        torch.hub.get_dir(), 'checkpoints', f'{name.stem or "checkpoint"}.{digest}{name.suffix}'
+    )
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,10 +136,14 @@ def _download(address: str) -> Path:
         identify(fetched)  # torch does not notice that a connection broke off
         os.replace(fetched, path)
     except (OSError, http.client.HTTPException) as error:  # urllib's errors are of the first kind
-        raise CheckpointError(f'{address} cannot be fetched ({error}). Check the address and the connection, or '
-                              'download the file elsewhere and give its path.') from error
+        raise CheckpointError(
+            f'{address} cannot be fetched ({error}). Check the address and the connection, or '
+            'download the file elsewhere and give its path.'
+        ) from error
     except ValueError as error:
-        raise CheckpointError(f'{address} gave no checkpoint: {error}. Nothing was kept. Check the address.') from error
+        raise CheckpointError(
+            f'{address} gave no checkpoint: {error}. Nothing was kept. Check the address.'
+        ) from error
     finally:
         fetched.unlink(missing_ok=True)
     return path
@@ -123,40 +153,61 @@ def _from_hub(spec: str) -> Location:
     """``ORG/NAME[@REVISION][/FILE]`` of the Hugging Face Hub, by huggingface_hub and its cache."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
     parts = spec.split('/', 2)
     if len(parts) < 2 or not all(parts):
-        raise CheckpointError(f"'hf-hub:{spec}': expected hf-hub:ORG/NAME, for example "
-                              'hf-hub:timm/convnext_tiny.fb_in1k')
+        raise CheckpointError(
+            f"'hf-hub:{spec}': expected hf-hub:ORG/NAME, for example "
+            'hf-hub:timm/convnext_tiny.fb_in1k'
+        )
     name, _, revision = parts[1].partition('@')
     repo = f'{parts[0]}/{name}'
     tried, offline = None, False
 
     def fetch(part: str) -> Path:
-        return Path(hf_hub_download(repo, part, revision=revision or None, local_files_only=offline))
+        return Path(
+            hf_hub_download(repo, part, revision=revision or None, local_files_only=offline)
+        )
+
     for file in parts[2:] or _NAMES:
         try:
             return _open_index(fetch(file), fetch)
-        except EntryNotFoundError as error:  # not in the repository; or no connection, and not in the cache
+        except (
+            EntryNotFoundError
+        ) as error:  # not in the repository; or no connection, and not in the cache
             tried = tried if offline else error
-            offline = offline or isinstance(error, LocalEntryNotFoundError)  # each name would wait for it again
+            offline = offline or isinstance(
+                error, LocalEntryNotFoundError
+            )  # each name would wait for it again
         except CheckpointError:
             raise
-        except (OSError, ValueError) as error:  # no such repository or revision, no right to it; a name that cannot be
-            raise CheckpointError(f"'hf-hub:{spec}' cannot be fetched ({first_line(error)}).") from error
-    raise CheckpointError(f"'hf-hub:{spec}' cannot be fetched: none of {', '.join(parts[2:] or _NAMES)} "
-                          f'({first_line(tried)}).') from tried
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # no such repository or revision, no right to it; a name that cannot be
+            raise CheckpointError(
+                f"'hf-hub:{spec}' cannot be fetched ({first_line(error)})."
+            ) from error
+    raise CheckpointError(
+        f"'hf-hub:{spec}' cannot be fetched: none of {', '.join(parts[2:] or _NAMES)} "
+        f'({first_line(tried)}).'
+    ) from tried
 
 
 def _ask_timm(name: str) -> str:
     """The address of the weights that timm has for ``name``."""
     import timm
+
     try:
         cfg = timm.models.get_pretrained_cfg(name, allow_unregistered=False)
     except RuntimeError as error:
-        near = timm.list_models(f'{name.partition(".")[0]}*', pretrained=True)[:8] or timm.list_models(
-            'convnext*', pretrained=True)[:8]
-        raise CheckpointError(f"'timm:{name}': timm has no such weights. Names that it has: {', '.join(near)}."
-                              ) from error
+        near = (
+            timm.list_models(f'{name.partition(".")[0]}*', pretrained=True)[:8]
+            or timm.list_models('convnext*', pretrained=True)[:8]
+        )
+        raise CheckpointError(
+            f"'timm:{name}': timm has no such weights. Names that it has: {', '.join(near)}."
+        ) from error
     if cfg.hf_hub_id:
         return '/'.join(filter(None, [f'hf-hub:{cfg.hf_hub_id}', cfg.hf_hub_filename]))
     if cfg.url:

@@ -1,4 +1,5 @@
 """From what a checkpoint file holds to the one state dict that is meant."""
+
 from __future__ import annotations
 
 import re
@@ -12,10 +13,21 @@ PLAIN = ('state_dict', 'model', 'module', 'student')
 EMA = ('state_dict_ema', 'model_ema', 'ema_state_dict', 'teacher')
 # What is taken where nothing was asked: as the libraries that write these read them. timm prefers `state_dict_ema`;
 # the authors and torchvision prefer `model`; DINO and DINOv3 publish the teacher.
-_PREFERENCE = ('state_dict_ema', 'state_dict', 'model', 'module', 'teacher', 'model_ema', 'ema_state_dict', 'student')
+_PREFERENCE = (
+    'state_dict_ema',
+    'state_dict',
+    'model',
+    'module',
+    'teacher',
+    'model_ema',
+    'ema_state_dict',
+    'student',
+)
 _DEEPEST = 8  # wrappers one in another; a dict in a file can hold itself
 _AVERAGE_COUNTERS = ('steps', 'n_averaged')
-_WRAPPING = re.compile(r'(?:(?<=\.)|^)(?:module|_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)\.')
+_WRAPPING = re.compile(
+    r'(?:(?<=\.)|^)(?:module|_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)\.'
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +36,7 @@ class Weights:
 
     ``kind`` is 'averaged' or 'plain' where there is a choice, else empty.
     """
+
     state_dict: dict[str, Tensor]
     opened: tuple[str, ...] = ()
     kind: str = ''
@@ -62,17 +75,28 @@ def unwrap(content, ema: bool | None = None) -> Weights:
         found_ema = found_ema or is_ema
     if ema is not None and ema != found_ema:
         asked, other = ('averaged (EMA)', 'plain') if ema else ('plain', 'averaged')
-        raise ValueError(f'asked for the {asked} weights, which this checkpoint does not have: it holds '
-                         f'{_describe(seen, content)}. Ask for the {other} ones, or leave the choice out.')
+        raise ValueError(
+            f'asked for the {asked} weights, which this checkpoint does not have: it holds '
+            f'{_describe(seen, content)}. Ask for the {other} ones, or leave the choice out.'
+        )
     state_dict = content if isinstance(content, Mapping) else {}
-    state_dict = {key: value for key, value in state_dict.items() if isinstance(value, Tensor) and isinstance(key, str)
-                  and not (found_ema and key in _AVERAGE_COUNTERS)}
+    state_dict = {
+        key: value
+        for key, value in state_dict.items()
+        if isinstance(value, Tensor)
+        and isinstance(key, str)
+        and not (found_ema and key in _AVERAGE_COUNTERS)
+    }
     if not state_dict:
-        raise ValueError('no weights here: expected parameter names and tensors, possibly under '
-                         f'{", ".join(PLAIN + EMA)}; got {_describe(seen, content)}')
+        raise ValueError(
+            'no weights here: expected parameter names and tensors, possibly under '
+            f'{", ".join(PLAIN + EMA)}; got {_describe(seen, content)}'
+        )
     if odd := [key for key, value in state_dict.items() if not _is_plain(value)]:
-        raise ValueError(f'expected dense tensors that hold numbers; {odd[0]} is sparse, quantized, nested, or has no '
-                         'data (meta). Save model.state_dict() of the plain model')
+        raise ValueError(
+            f'expected dense tensors that hold numbers; {odd[0]} is sparse, quantized, nested, or has no '
+            'data (meta). Save model.state_dict() of the plain model'
+        )
     kind = ('averaged' if found_ema else 'plain') if len(kinds) == 2 else ''
     return Weights(strip_wrapping(state_dict), tuple(opened), kind)
 
@@ -88,8 +112,10 @@ def strip_wrapping(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for key, value in state_dict.items():
         name = plain_name(key)
         if name in stripped:
-            raise ValueError(f'{key} is {name} without its wrapper, and the checkpoint has {name} already: it holds '
-                             'two models. Keep the one that you want.')
+            raise ValueError(
+                f'{key} is {name} without its wrapper, and the checkpoint has {name} already: it holds '
+                'two models. Keep the one that you want.'
+            )
         stripped[name] = value
     return stripped
 
@@ -104,11 +130,18 @@ def plain_name(key: str) -> str:
 
 def _inner(content: Mapping) -> list[tuple[str, bool, Mapping]]:
     """The wrappers in ``content``: their name, whether they hold averaged weights, what they hold."""
-    inner = {name: content[name] for name in PLAIN + EMA if isinstance(content.get(name), Mapping) and content[name]}
+    inner = {
+        name: content[name]
+        for name in PLAIN + EMA
+        if isinstance(content.get(name), Mapping) and content[name]
+    }
     swapped = inner.get('ema_state_dict')
     if swapped is not None and 'steps' in swapped and 'state_dict' in inner:  # mmengine's hook
-        plain = {key.removeprefix('module.'): value for key, value in swapped.items()
-                 if isinstance(key, str) and key.startswith('module.')}
+        plain = {
+            key.removeprefix('module.'): value
+            for key, value in swapped.items()
+            if isinstance(key, str) and key.startswith('module.')
+        }
         return [('state_dict', True, inner['state_dict']), ('ema_state_dict', False, plain)]
     return [(name, name in EMA, inner[name]) for name in _PREFERENCE if name in inner]
 
@@ -121,4 +154,8 @@ def _choose(inner: list[tuple[str, bool, Mapping]], ema: bool | None) -> tuple[s
 def _describe(seen: list[str], content) -> str:
     if seen:
         return ', '.join(seen)
-    return f'a dict with keys {list(content)[:8]}' if isinstance(content, Mapping) else f'a {type(content).__name__}'
+    return (
+        f'a dict with keys {list(content)[:8]}'
+        if isinstance(content, Mapping)
+        else f'a {type(content).__name__}'
+    )

@@ -1,4 +1,5 @@
 """A stand-in for mmcv's compiled ops (``mmcv._ext``), used only where mmcv was installed without them."""
+
 from .finder import install
 
 __all__ = ['install']

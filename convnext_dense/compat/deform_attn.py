@@ -5,6 +5,7 @@ N images, Q queries, M heads of D channels, L levels of H_l x W_l pixels (S in a
 Source: Zhu et al., "Deformable DETR", section 4.1; open-mmlab/mmcv
 mmcv/ops/csrc/common/cuda/ms_deform_attn_cuda_kernel.cuh @ 9390f7d532a6903fd6ae56c75fb214f4e8ee7846
 """
+
 from __future__ import annotations
 
 import torch
@@ -14,8 +15,14 @@ from convnext_dense.compat.precision import upcast
 
 
 @torch.no_grad()
-def ms_deform_attn_forward(value: Tensor, value_spatial_shapes: Tensor, value_level_start_index: Tensor,
-                           sampling_locations: Tensor, attention_weights: Tensor, im2col_step: int) -> Tensor:
+def ms_deform_attn_forward(
+    value: Tensor,
+    value_spatial_shapes: Tensor,
+    value_level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+    im2col_step: int,
+) -> Tensor:
     """Sum over levels and points of attention weight times the bilinear sample of ``value``; 0 off the map.
 
     Args:
@@ -32,19 +39,31 @@ def ms_deform_attn_forward(value: Tensor, value_spatial_shapes: Tensor, value_le
     _check(value, im2col_step)
     pixels, locations, weights = upcast(value, sampling_locations, attention_weights)
     levels = _levels(value_spatial_shapes, value_level_start_index)
-    output = sum(_attend(pixels[:, span], shape, locations[:, :, :, i], weights[:, :, :, i])
-                 for i, (span, shape) in enumerate(levels))
+    output = sum(
+        _attend(pixels[:, span], shape, locations[:, :, :, i], weights[:, :, :, i])
+        for i, (span, shape) in enumerate(levels)
+    )
     return output.flatten(2).to(value.dtype)
 
 
 @torch.no_grad()
-def ms_deform_attn_backward(value: Tensor, value_spatial_shapes: Tensor, value_level_start_index: Tensor,
-                            sampling_locations: Tensor, attention_weights: Tensor, grad_output: Tensor,
-                            grad_value: Tensor, grad_sampling_loc: Tensor, grad_attn_weight: Tensor,
-                            im2col_step: int) -> None:
+def ms_deform_attn_backward(
+    value: Tensor,
+    value_spatial_shapes: Tensor,
+    value_level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+    grad_output: Tensor,
+    grad_value: Tensor,
+    grad_sampling_loc: Tensor,
+    grad_attn_weight: Tensor,
+    im2col_step: int,
+) -> None:
     """Add the gradients to ``grad_value``, ``grad_sampling_loc`` and ``grad_attn_weight``, one level at a time."""
     _check(value, im2col_step)
-    pixels, locations, weights, grad = upcast(value, sampling_locations, attention_weights, grad_output)
+    pixels, locations, weights, grad = upcast(
+        value, sampling_locations, attention_weights, grad_output
+    )
     grad = grad.unflatten(2, value.shape[2:])
     for i, (span, shape) in enumerate(_levels(value_spatial_shapes, value_level_start_index)):
         inputs = pixels[:, span], locations[:, :, :, i], weights[:, :, :, i]
@@ -57,13 +76,19 @@ def ms_deform_attn_backward(value: Tensor, value_spatial_shapes: Tensor, value_l
 def _check(value: Tensor, im2col_step: int) -> None:
     step = min(len(value), im2col_step)
     if len(value) and (step < 1 or len(value) % step):
-        raise RuntimeError(f'ms_deform_attn: the batch of {len(value)} must be a multiple of im2col_step={im2col_step}')
+        raise RuntimeError(
+            f'ms_deform_attn: the batch of {len(value)} must be a multiple of im2col_step={im2col_step}'
+        )
 
 
-def _levels(spatial_shapes: Tensor, level_start_index: Tensor) -> list[tuple[slice, tuple[int, int]]]:
+def _levels(
+    spatial_shapes: Tensor, level_start_index: Tensor
+) -> list[tuple[slice, tuple[int, int]]]:
     """Which of the S pixels a level has, and its (H_l, W_l)."""
-    return [(slice(start, start + height * width), (height, width))
-            for start, (height, width) in zip(level_start_index.tolist(), spatial_shapes.tolist())]
+    return [
+        (slice(start, start + height * width), (height, width))
+        for start, (height, width) in zip(level_start_index.tolist(), spatial_shapes.tolist())
+    ]
 
 
 def _attend(pixels: Tensor, shape: tuple[int, int], locations: Tensor, weights: Tensor) -> Tensor:
@@ -95,11 +120,17 @@ def _sample(pixels: Tensor, shape: tuple[int, int], locations: Tensor) -> Tensor
 def _pick(pixels: Tensor, place: Tensor) -> Tensor:
     """(N, Q, M, P, D): for each head the pixels (N, S_l, M, D) at flat indices ``place`` (N, Q, M, P)."""
     count, queries, heads, points = place.shape
-    index = place.transpose(1, 2).reshape(count, heads, queries * points, 1).expand(-1, -1, -1, pixels.shape[3])
+    index = (
+        place.transpose(1, 2)
+        .reshape(count, heads, queries * points, 1)
+        .expand(-1, -1, -1, pixels.shape[3])
+    )
     return pixels.transpose(1, 2).gather(2, index).unflatten(2, (queries, points)).transpose(1, 2)
 
 
-def _gradients(inputs: tuple[Tensor, ...], shape: tuple[int, int], grad_output: Tensor) -> tuple[Tensor, ...]:
+def _gradients(
+    inputs: tuple[Tensor, ...], shape: tuple[int, int], grad_output: Tensor
+) -> tuple[Tensor, ...]:
     with torch.enable_grad():
         pixels, locations, weights = (tensor.detach().requires_grad_() for tensor in inputs)
         output = _attend(pixels, shape, locations, weights)

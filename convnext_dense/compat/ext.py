@@ -5,6 +5,7 @@ name as well, because ``mmcv.ops`` looks for over a hundred, which differ betwee
 
 Source: open-mmlab/mmcv mmcv/ops/csrc/pytorch/pybind.cpp
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -13,21 +14,44 @@ from functools import lru_cache
 import torchvision
 
 from convnext_dense.compat.deform_attn import ms_deform_attn_backward, ms_deform_attn_forward
-from convnext_dense.compat.deform_conv import (deform_conv_backward_input, deform_conv_backward_parameters,
-                                               deform_conv_forward, modulated_deform_conv_backward,
-                                               modulated_deform_conv_forward)
-from convnext_dense.compat.focal_loss import (sigmoid_focal_loss_backward, sigmoid_focal_loss_forward,
-                                              softmax_focal_loss_backward, softmax_focal_loss_forward)
+from convnext_dense.compat.deform_conv import (
+    deform_conv_backward_input,
+    deform_conv_backward_parameters,
+    deform_conv_forward,
+    modulated_deform_conv_backward,
+    modulated_deform_conv_forward,
+)
+from convnext_dense.compat.focal_loss import (
+    sigmoid_focal_loss_backward,
+    sigmoid_focal_loss_forward,
+    softmax_focal_loss_backward,
+    softmax_focal_loss_forward,
+)
 from convnext_dense.compat.nms import nms, nms_match, softnms
 from convnext_dense.compat.roi_align import roi_align_backward, roi_align_forward
 from convnext_dense.compat.roi_pool import roi_pool_backward, roi_pool_forward
 
 __all__ = [
-    'deform_conv_backward_input', 'deform_conv_backward_parameters', 'deform_conv_forward', 'get_compiler_version',
-    'get_compiling_cuda_version', 'modulated_deform_conv_backward', 'modulated_deform_conv_forward',
-    'ms_deform_attn_backward', 'ms_deform_attn_forward', 'nms', 'nms_match', 'roi_align_backward', 'roi_align_forward',
-    'roi_pool_backward', 'roi_pool_forward', 'sigmoid_focal_loss_backward', 'sigmoid_focal_loss_forward',
-    'softmax_focal_loss_backward', 'softmax_focal_loss_forward', 'softnms'
+    'deform_conv_backward_input',
+    'deform_conv_backward_parameters',
+    'deform_conv_forward',
+    'get_compiler_version',
+    'get_compiling_cuda_version',
+    'modulated_deform_conv_backward',
+    'modulated_deform_conv_forward',
+    'ms_deform_attn_backward',
+    'ms_deform_attn_forward',
+    'nms',
+    'nms_match',
+    'roi_align_backward',
+    'roi_align_forward',
+    'roi_pool_backward',
+    'roi_pool_forward',
+    'sigmoid_focal_loss_backward',
+    'sigmoid_focal_loss_forward',
+    'softmax_focal_loss_backward',
+    'softmax_focal_loss_forward',
+    'softnms',
 ]
 
 
@@ -54,7 +78,8 @@ def _missing(name: str) -> Callable:
             f'mmcv op {name!r} needs a compiled mmcv, which this environment does not have; convnext_dense stands in '
             f'for {", ".join(__all__)} only. To get a compiled mmcv, build it against the torch you have: '
             '`MMCV_WITH_OPS=1 pip install --no-build-isolation --no-cache-dir --force-reinstall --no-deps onedl-mmcv`, '
-            'or mmcv==2.1.0 in place of mmcv-lite; docs/compiled_ops.md says more')
+            'or mmcv==2.1.0 in place of mmcv-lite; docs/compiled_ops.md says more'
+        )
 
     missing_op.__name__ = missing_op.__qualname__ = name
     return missing_op

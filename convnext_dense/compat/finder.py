@@ -1,4 +1,5 @@
 """The import hook that offers the stand-in under the name ``mmcv._ext``. Standard library only: no torch, no mmcv."""
+
 from __future__ import annotations
 
 import sys

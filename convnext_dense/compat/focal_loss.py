@@ -4,6 +4,7 @@ Source: Lin et al., "Focal Loss for Dense Object Detection", section 3; open-mml
 mmcv/ops/csrc/common/cuda/sigmoid_focal_loss_cuda_kernel.cuh @ 491966e3dac316163000644cc020cd59a528ca9f,
 mmcv/ops/csrc/common/cuda/softmax_focal_loss_cuda_kernel.cuh @ 469a21c03c58af7217d25f3a2e84d660c359612a
 """
+
 from __future__ import annotations
 
 import torch
@@ -15,8 +16,9 @@ _TINY = torch.finfo(torch.float32).tiny
 
 
 @torch.no_grad()
-def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float,
-                               alpha: float) -> None:
+def sigmoid_focal_loss_forward(
+    input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
+) -> None:
     """Write -alpha (1 - p)^gamma log p for the target class and -(1 - alpha) p^gamma log(1 - p) for all others.
 
     Args:
@@ -29,29 +31,36 @@ def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, ou
         RuntimeError: a target above K, or a background target together with ``weight``, which has no entry for it.
     """
     _check(input, target, weight, last=input.shape[1])
-    x, = upcast(input)
+    (x,) = upcast(input)
     p = 1 / (1 + torch.exp(-x))  # not torch.sigmoid: log(1 - p) magnifies how p was rounded
     positive = alpha * (1 - p).pow(gamma) * p.clamp(min=_TINY).log()
     negative = (1 - alpha) * p.pow(gamma) * (1 - p).clamp(min=_TINY).log()
-    output.copy_(-torch.where(_is_target(x, target), positive, negative) * _target_weight(x, target, weight)[:, None])
+    output.copy_(
+        -torch.where(_is_target(x, target), positive, negative)
+        * _target_weight(x, target, weight)[:, None]
+    )
 
 
 @torch.no_grad()
-def sigmoid_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float,
-                                alpha: float) -> None:
+def sigmoid_focal_loss_backward(
+    input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
+) -> None:
     """Write into ``grad_input`` (B, K) the derivative of each entry of the loss by its own logit."""
     _check(input, target, weight, last=input.shape[1])
-    x, = upcast(input)
+    (x,) = upcast(input)
     p = 1 / (1 + torch.exp(-x))
     positive = alpha * (1 - p).pow(gamma) * (1 - p - gamma * p * p.clamp(min=_TINY).log())
     negative = (1 - alpha) * p.pow(gamma) * (gamma * (1 - p) * (1 - p).clamp(min=_TINY).log() - p)
     grad_input.copy_(
-        -torch.where(_is_target(x, target), positive, negative) * _target_weight(x, target, weight)[:, None])
+        -torch.where(_is_target(x, target), positive, negative)
+        * _target_weight(x, target, weight)[:, None]
+    )
 
 
 @torch.no_grad()
-def softmax_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float,
-                               alpha: float) -> None:
+def softmax_focal_loss_forward(
+    input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
+) -> None:
     """Write -alpha (1 - p)^gamma log p, p the probability of the target class; 0 for a negative target.
 
     Args:
@@ -70,8 +79,15 @@ def softmax_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, ou
 
 
 @torch.no_grad()
-def softmax_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor, buff: Tensor, grad_input: Tensor,
-                                gamma: float, alpha: float) -> None:
+def softmax_focal_loss_backward(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    buff: Tensor,
+    grad_input: Tensor,
+    gamma: float,
+    alpha: float,
+) -> None:
     """Write into ``grad_input`` (B, K) the gradient by the logits, and into ``buff`` (B,) its factor for each sample.
 
     ``buff`` is d loss / d log p, and d log p / d logit_c = [c is the target] - p_c.
@@ -83,24 +99,34 @@ def softmax_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor, b
     factor = alpha * (slope - (1 - p).pow(gamma)) * _target_weight(p, target, weight)
     buff.copy_(torch.where(target < 0, 0, factor))
     probabilities, factor = upcast(input, buff)
-    grad_input.copy_(factor[:, None] * (_is_target(probabilities, target).to(probabilities) - probabilities))
+    grad_input.copy_(
+        factor[:, None] * (_is_target(probabilities, target).to(probabilities) - probabilities)
+    )
 
 
 def _check(input: Tensor, target: Tensor, weight: Tensor, last: int) -> None:
     if input.dim() != 2 or target.shape != input.shape[:1]:
-        raise ValueError(f'focal loss: input must be (B, K) and target (B,), got {tuple(input.shape)} and '
-                         f'{tuple(target.shape)}')
+        raise ValueError(
+            f'focal loss: input must be (B, K) and target (B,), got {tuple(input.shape)} and '
+            f'{tuple(target.shape)}'
+        )
     if weight.numel() and weight.shape != input.shape[1:]:
-        raise ValueError(f'focal loss: weight must have one entry for each of {input.shape[1]} classes, got '
-                         f'{tuple(weight.shape)}')
+        raise ValueError(
+            f'focal loss: weight must have one entry for each of {input.shape[1]} classes, got '
+            f'{tuple(weight.shape)}'
+        )
     if not target.numel():
         return
     low, high = int(target.min()), int(target.max())
     if high > last:
-        raise RuntimeError(f'focal loss: targets must be at most {last} for {input.shape[1]} classes, got {high}')
+        raise RuntimeError(
+            f'focal loss: targets must be at most {last} for {input.shape[1]} classes, got {high}'
+        )
     if weight.numel() and (high >= len(weight) or (low < 0 and last == len(weight))):
-        raise RuntimeError(f'focal loss: class weights have no entry for background, but targets span {low}..{high}; '
-                           'drop the weights or the background samples')
+        raise RuntimeError(
+            f'focal loss: class weights have no entry for background, but targets span {low}..{high}; '
+            'drop the weights or the background samples'
+        )
 
 
 def _is_target(x: Tensor, target: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ with it wherever torch's CPU sort is stable in fact.
 
 Source: open-mmlab/mmcv mmcv/ops/csrc/pytorch/cpu/nms.cpp @ 62dd2a8ea92c300ae9e619d9820398eddf82abab
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -50,14 +51,25 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
         iou_threshold: rounded to float32, as in mmcv.
     """
     _check(dets, 5)
-    dets, = upcast(dets.cpu())
+    (dets,) = upcast(dets.cpu())
     threshold = as_float32(iou_threshold)
-    return [group.tolist() for group in _groups(dets[:, :4], dets[:, 4], 0, lambda iou: iou >= threshold)]
+    return [
+        group.tolist()
+        for group in _groups(dets[:, :4], dets[:, 4], 0, lambda iou: iou >= threshold)
+    ]
 
 
 @torch.no_grad()
-def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, sigma: float, min_score: float,
-            method: int, offset: int) -> Tensor:
+def softnms(
+    boxes: Tensor,
+    scores: Tensor,
+    dets: Tensor,
+    iou_threshold: float,
+    sigma: float,
+    min_score: float,
+    method: int,
+    offset: int,
+) -> Tensor:
     """Soft-NMS: pick the best box, decay the scores of the others by their IoU with it, drop the low ones, repeat.
 
     The decay is 0 (naive) or 1 - IoU (linear) from IoU >= ``iou_threshold`` on, or exp(-IoU^2 / sigma) (gaussian). A
@@ -82,11 +94,13 @@ def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, s
     index = torch.arange(len(boxes))
     boxes, scores = upcast(boxes.cpu(), scores.cpu())
     rows = torch.cat((boxes, scores[:, None]), dim=1)
-    iou_threshold, sigma, min_score = (as_float32(value) for value in (iou_threshold, sigma, min_score))
+    iou_threshold, sigma, min_score = (
+        as_float32(value) for value in (iou_threshold, sigma, min_score)
+    )
     picked = 0
     while picked < len(rows):
         _swap(rows, index, picked, picked + _first_max(rows[picked:, 4]))
-        rest = rows[picked + 1:]
+        rest = rows[picked + 1 :]
         iou = _iou(rows[picked], rest, offset)
         rest[:, 4] *= _decay(iou, iou_threshold, sigma, method)
         dropped = rest[:, 4] < min_score
@@ -94,7 +108,7 @@ def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, s
         if dropped.any():
             left = torch.cat((torch.arange(picked), picked + _left(dropped)))
             rows, index = rows[left], index[left]
-    dets[:len(rows)] = rows.to(dets)
+    dets[: len(rows)] = rows.to(dets)
     return index.to(dets.device)
 
 
@@ -102,7 +116,9 @@ def _check(boxes: Tensor, columns: int, offset: int = 0, scores: Tensor | None =
     if boxes.dim() != 2 or boxes.shape[1] != columns:
         raise ValueError(f'nms: boxes must be (B, {columns}), got {tuple(boxes.shape)}')
     if scores is not None and scores.shape != boxes.shape[:1]:
-        raise ValueError(f'nms: scores must be ({len(boxes)},), one for each box, got {tuple(scores.shape)}')
+        raise ValueError(
+            f'nms: scores must be ({len(boxes)},), one for each box, got {tuple(scores.shape)}'
+        )
     if offset not in (0, 1):
         raise ValueError(f'nms: offset must be 0 or 1, got {offset!r}')
 
@@ -111,11 +127,15 @@ def _iou(box: Tensor, others: Tensor, offset: int) -> Tensor:
     """IoU of one box (4,) with others (B, 4), in mmcv's order of operations."""
     low, high = torch.maximum(box[:2], others[:, :2]), torch.minimum(box[2:4], others[:, 2:4])
     inter = (high - low + offset).clamp(min=0).prod(dim=1)
-    area, areas = ((sides[..., 2:4] - sides[..., :2] + offset).prod(dim=-1) for sides in (box, others))
+    area, areas = (
+        (sides[..., 2:4] - sides[..., :2] + offset).prod(dim=-1) for sides in (box, others)
+    )
     return inter / (area + areas - inter)
 
 
-def _groups(boxes: Tensor, scores: Tensor, offset: int, suppresses: Callable[[Tensor], Tensor]) -> list[Tensor]:
+def _groups(
+    boxes: Tensor, scores: Tensor, offset: int, suppresses: Callable[[Tensor], Tensor]
+) -> list[Tensor]:
     """Indices of each kept box and of those it suppressed, on the CPU."""
     rest = torch.sort(scores, descending=True, stable=True)[1]
     groups = []

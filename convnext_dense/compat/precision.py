@@ -1,4 +1,5 @@
 """In which precision the ops compute: mmcv's C++ in float, torchvision's kernels in float or double."""
+
 from __future__ import annotations
 
 import torch

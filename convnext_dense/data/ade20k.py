@@ -6,6 +6,7 @@ label is single-channel uint8: 0 = unlabelled, 1..150 = ``CLASSES``; mmseg's ADE
 
 Source: Zhou et al., Scene Parsing through ADE20K Dataset, CVPR 2017; https://sceneparsing.csail.mit.edu.
 """
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -18,29 +19,183 @@ from convnext_dense.data.scenes import SPLITS, Scene, draw_scene
 
 # Label i + 1 is CLASSES[i]; spelled as in mmseg's ADE20KDataset.METAINFO, blank after 'bed ' included.
 CLASSES = (
-    'wall', 'building', 'sky', 'floor', 'tree', 'ceiling', 'road', 'bed ', 'windowpane', 'grass', 'cabinet',
-    'sidewalk', 'person', 'earth', 'door', 'table', 'mountain', 'plant', 'curtain', 'chair', 'car', 'water',
-    'painting', 'sofa', 'shelf', 'house', 'sea', 'mirror', 'rug', 'field', 'armchair', 'seat', 'fence', 'desk',
-    'rock', 'wardrobe', 'lamp', 'bathtub', 'railing', 'cushion', 'base', 'box', 'column', 'signboard',
-    'chest of drawers', 'counter', 'sand', 'sink', 'skyscraper', 'fireplace', 'refrigerator', 'grandstand', 'path',
-    'stairs', 'runway', 'case', 'pool table', 'pillow', 'screen door', 'stairway', 'river', 'bridge', 'bookcase',
-    'blind', 'coffee table', 'toilet', 'flower', 'book', 'hill', 'bench', 'countertop', 'stove', 'palm',
-    'kitchen island', 'computer', 'swivel chair', 'boat', 'bar', 'arcade machine', 'hovel', 'bus', 'towel', 'light',
-    'truck', 'tower', 'chandelier', 'awning', 'streetlight', 'booth', 'television receiver', 'airplane', 'dirt track',
-    'apparel', 'pole', 'land', 'bannister', 'escalator', 'ottoman', 'bottle', 'buffet', 'poster', 'stage', 'van',
-    'ship', 'fountain', 'conveyer belt', 'canopy', 'washer', 'plaything', 'swimming pool', 'stool', 'barrel',
-    'basket', 'waterfall', 'tent', 'bag', 'minibike', 'cradle', 'oven', 'ball', 'food', 'step', 'tank', 'trade name',
-    'microwave', 'pot', 'animal', 'bicycle', 'lake', 'dishwasher', 'screen', 'blanket', 'sculpture', 'hood', 'sconce',
-    'vase', 'traffic light', 'tray', 'ashcan', 'fan', 'pier', 'crt screen', 'plate', 'monitor', 'bulletin board',
-    'shower', 'radiator', 'glass', 'clock', 'flag',
+    'wall',
+    'building',
+    'sky',
+    'floor',
+    'tree',
+    'ceiling',
+    'road',
+    'bed ',
+    'windowpane',
+    'grass',
+    'cabinet',
+    'sidewalk',
+    'person',
+    'earth',
+    'door',
+    'table',
+    'mountain',
+    'plant',
+    'curtain',
+    'chair',
+    'car',
+    'water',
+    'painting',
+    'sofa',
+    'shelf',
+    'house',
+    'sea',
+    'mirror',
+    'rug',
+    'field',
+    'armchair',
+    'seat',
+    'fence',
+    'desk',
+    'rock',
+    'wardrobe',
+    'lamp',
+    'bathtub',
+    'railing',
+    'cushion',
+    'base',
+    'box',
+    'column',
+    'signboard',
+    'chest of drawers',
+    'counter',
+    'sand',
+    'sink',
+    'skyscraper',
+    'fireplace',
+    'refrigerator',
+    'grandstand',
+    'path',
+    'stairs',
+    'runway',
+    'case',
+    'pool table',
+    'pillow',
+    'screen door',
+    'stairway',
+    'river',
+    'bridge',
+    'bookcase',
+    'blind',
+    'coffee table',
+    'toilet',
+    'flower',
+    'book',
+    'hill',
+    'bench',
+    'countertop',
+    'stove',
+    'palm',
+    'kitchen island',
+    'computer',
+    'swivel chair',
+    'boat',
+    'bar',
+    'arcade machine',
+    'hovel',
+    'bus',
+    'towel',
+    'light',
+    'truck',
+    'tower',
+    'chandelier',
+    'awning',
+    'streetlight',
+    'booth',
+    'television receiver',
+    'airplane',
+    'dirt track',
+    'apparel',
+    'pole',
+    'land',
+    'bannister',
+    'escalator',
+    'ottoman',
+    'bottle',
+    'buffet',
+    'poster',
+    'stage',
+    'van',
+    'ship',
+    'fountain',
+    'conveyer belt',
+    'canopy',
+    'washer',
+    'plaything',
+    'swimming pool',
+    'stool',
+    'barrel',
+    'basket',
+    'waterfall',
+    'tent',
+    'bag',
+    'minibike',
+    'cradle',
+    'oven',
+    'ball',
+    'food',
+    'step',
+    'tank',
+    'trade name',
+    'microwave',
+    'pot',
+    'animal',
+    'bicycle',
+    'lake',
+    'dishwasher',
+    'screen',
+    'blanket',
+    'sculpture',
+    'hood',
+    'sconce',
+    'vase',
+    'traffic light',
+    'tray',
+    'ashcan',
+    'fan',
+    'pier',
+    'crt screen',
+    'plate',
+    'monitor',
+    'bulletin board',
+    'shower',
+    'radiator',
+    'glass',
+    'clock',
+    'flag',
 )
 COUNTS = dict(training=20210, validation=2000)
-SAMPLE_FOLDER = Path('ade/ADEChallengeData2016')  # of the sample, inside its root: data/sample by default
+SAMPLE_FOLDER = Path(
+    'ade/ADEChallengeData2016'
+)  # of the sample, inside its root: data/sample by default
 # What the sample's scenes hold; the number of times a name stands here is its share among the things drawn. Plants are
 # left out: of all classes a short run learns them last.
-SAMPLE_THINGS = ('person', 'person', 'person', 'car', 'car', 'car', 'tree', 'tree', 'streetlight', 'streetlight',
-                 'signboard', 'signboard', 'fence', 'fence', 'traffic cone')
-SAMPLE_VERSION = 1  # raised whenever the drawn scenes change, so that samples written before are written again
+SAMPLE_THINGS = (
+    'person',
+    'person',
+    'person',
+    'car',
+    'car',
+    'car',
+    'tree',
+    'tree',
+    'streetlight',
+    'streetlight',
+    'signboard',
+    'signboard',
+    'fence',
+    'fence',
+    'traffic cone',
+)
+SAMPLE_VERSION = (
+    1  # raised whenever the drawn scenes change, so that samples written before are written again
+)
 _LABELS = {name: i + 1 for i, name in enumerate(CLASSES)} | {'dog': CLASSES.index('animal') + 1}
 
 
@@ -72,7 +227,9 @@ def write_sample(root: str | Path, num_train: int = 64, num_val: int = 16, seed:
         ValueError: a count below 1 or a negative seed.
         FileExistsError: ``root`` holds files that this function did not write; they are left as they are.
     """
-    return write_drawn(root, dict(training=num_train, validation=num_val), seed, SAMPLE_VERSION, _write_split)
+    return write_drawn(
+        root, dict(training=num_train, validation=num_val), seed, SAMPLE_VERSION, _write_split
+    )
 
 
 def ensure_sample(root: str | Path) -> bool:
@@ -101,9 +258,13 @@ def _check_level(root: Path) -> list[str]:
     if not root.is_dir():
         return [f'{expected}; there is no such folder']
     if archives := sorted(root.glob('*.zip')):
-        return [f'{expected}; {archives[0].name} is not unpacked: unpack it and give the folder ADEChallengeData2016']
+        return [
+            f'{expected}; {archives[0].name} is not unpacked: unpack it and give the folder ADEChallengeData2016'
+        ]
     if any(found for pattern in ('', '*/') for found in root.glob(f'{pattern}index_ade20k.*')):
-        return [f'{expected}; this is the full ADE20K, whose layout differs: get ADEChallengeData2016.zip']
+        return [
+            f'{expected}; this is the full ADE20K, whose layout differs: get ADEChallengeData2016.zip'
+        ]
     return [f'{expected}; got {sorted(child.name for child in root.iterdir())[:8]}']
 
 
@@ -129,7 +290,9 @@ def _check_pair(image: Path, annotation: Path) -> list[str]:
         problems.append(f'{annotation}: expected labels 0..{len(CLASSES)}; got {label.max()}')
     if label.shape != pixels.shape[:2]:
         (height, width), expected = label.shape, f'{pixels.shape[1]}x{pixels.shape[0]}'
-        problems.append(f'{annotation}: expected the size of its image, {expected}; got {width}x{height}')
+        problems.append(
+            f'{annotation}: expected the size of its image, {expected}; got {width}x{height}'
+        )
     return problems
 
 
@@ -149,8 +312,10 @@ def check(root: str | Path, full: bool = False, sample: int = 50) -> list[str]:
         return problems
     for split, count in (read_stamp(root) or {}).get('counts', COUNTS).items():
         images, annotations = root / 'images' / split, root / 'annotations' / split
-        pictures, labels = ({path.stem for path in folder.glob(f'*{suffix}')}
-                            for folder, suffix in ((images, '.jpg'), (annotations, '.png')))
+        pictures, labels = (
+            {path.stem for path in folder.glob(f'*{suffix}')}
+            for folder, suffix in ((images, '.jpg'), (annotations, '.png'))
+        )
         if len(pictures) != count:
             problems.append(f'{images}: expected {count:,} images (*.jpg); got {len(pictures):,}')
         if alone := pictures - labels:
@@ -158,6 +323,6 @@ def check(root: str | Path, full: bool = False, sample: int = 50) -> list[str]:
         if alone := labels - pictures:
             problems.append(f'{images}: no image (*.jpg) for {_some(alone)}')
         pairs = sorted(pictures & labels)
-        for stem in pairs if full else pairs[::max(len(pairs) // sample, 1)]:
+        for stem in pairs if full else pairs[:: max(len(pairs) // sample, 1)]:
             problems += _check_pair(images / f'{stem}.jpg', annotations / f'{stem}.png')
     return problems

@@ -1,4 +1,5 @@
 """The picture being drawn: colours, and for each pixel the number of the region that is seen there."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -18,9 +19,11 @@ class Canvas:
         haze: RGB (3,) towards which far things fade.
     """
 
-    def __init__(self, height: int, width: int, rng: np.random.Generator, sun: float = 1., haze=None):
+    def __init__(
+        self, height: int, width: int, rng: np.random.Generator, sun: float = 1.0, haze=None
+    ):
         self.shape, self.rng, self.sun = (height, width), rng, sun
-        self.haze = np.array([200., 210., 220.]) if haze is None else np.asarray(haze)
+        self.haze = np.array([200.0, 210.0, 220.0]) if haze is None else np.asarray(haze)
         self.image = np.zeros((height, width, 3))
         self.ids = np.zeros((height, width), dtype=np.int32)
         self.regions: list[tuple[str, bool]] = []

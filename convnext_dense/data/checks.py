@@ -1,4 +1,5 @@
 """Checks of downloaded data sets by name, and what is said of a copy that is right."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ class Check:
         check: (root, whether every file is read) -> what is wrong, one sentence each.
         describe: the same arguments -> what is right, where nothing is wrong.
     """
+
     name: str
     folders: str
     check: Callable[[Path, bool], list[str]]
@@ -49,7 +51,13 @@ def _describe_imagenet(root: Path, full: bool) -> Iterator[str]:
 
 
 CHECKS = {
-    'ade20k': Check('ADE20K (ADEChallengeData2016)', 'images/ and annotations/', ade20k.check, _describe_ade20k),
-    'coco': Check('COCO 2017', 'annotations/, train2017/ and val2017/', coco_check.check, _describe_coco),
-    'imagenet': Check('ImageNet-1k (ILSVRC2012)', 'train/ and val/', imagenet.check, _describe_imagenet),
+    'ade20k': Check(
+        'ADE20K (ADEChallengeData2016)', 'images/ and annotations/', ade20k.check, _describe_ade20k
+    ),
+    'coco': Check(
+        'COCO 2017', 'annotations/, train2017/ and val2017/', coco_check.check, _describe_coco
+    ),
+    'imagenet': Check(
+        'ImageNet-1k (ILSVRC2012)', 'train/ and val/', imagenet.check, _describe_imagenet
+    ),
 }

@@ -1,4 +1,5 @@
 """What is wrong with a copy of COCO 2017 on disk."""
+
 from __future__ import annotations
 
 import json
@@ -16,9 +17,14 @@ def find_root(path: str | Path) -> Path | None:
     """The folder near ``path`` that holds COCO's annotations and images: itself, above, or below; or None."""
     path = Path(path).absolute()
     above = (path.parent, path.parent.parent, path.parent.parent / path.name)
-    below = sorted(child for pattern in ('*', '*/*') for child in path.glob(pattern) if child.is_dir())
+    below = sorted(
+        child for pattern in ('*', '*/*') for child in path.glob(pattern) if child.is_dir()
+    )
     for folder in (path, *above, *below):
-        if any(annotation_path(folder, split).is_file() and (folder / f'{split}2017').is_dir() for split in SPLITS):
+        if any(
+            annotation_path(folder, split).is_file() and (folder / f'{split}2017').is_dir()
+            for split in SPLITS
+        ):
             return folder
     return None
 
@@ -33,7 +39,9 @@ def _check_folder(root: Path) -> list[str]:
     if not root.is_dir():
         return [f'{expected}; there is no such folder']
     if (root / 'images' / 'train2017').is_dir():
-        return [f'{expected}; train2017/ and val2017/ are in {root / "images"}: move them up, or link them']
+        return [
+            f'{expected}; train2017/ and val2017/ are in {root / "images"}: move them up, or link them'
+        ]
     if archives := sorted(path.name for path in root.glob('*.zip')):
         return [f'{expected}; {", ".join(archives)} not unpacked: unzip in this folder']
     return [f'{expected}; got {sorted(child.name for child in root.iterdir())[:8]}']
@@ -45,7 +53,9 @@ def _why_no_images(folder: Path) -> str:
         return f'they are one level too deep, in {folder / folder.name}: move that up'
     if (archive := folder.with_suffix('.zip')).is_file():
         return f'{archive.name} is not unpacked: unzip it in {folder.parent}'
-    others = sorted(path.name for path in folder.parent.glob('*2017') if path.is_dir() and path != folder)
+    others = sorted(
+        path.name for path in folder.parent.glob('*2017') if path.is_dir() and path != folder
+    )
     there = f'got {", ".join(others)}; ' if others else ''
     return f'{there}get {folder.name}.zip from https://cocodataset.org/#download'
 
@@ -62,8 +72,11 @@ def _why_no_annotations(path: Path) -> str:
     return f'{there}get annotations_trainval2017.zip from https://cocodataset.org/#download'
 
 
-_KEYS = dict(images={'id', 'file_name', 'width', 'height'}, annotations={'id', 'image_id', 'category_id'},
-             categories={'id', 'name'})
+_KEYS = dict(
+    images={'id', 'file_name', 'width', 'height'},
+    annotations={'id', 'image_id', 'category_id'},
+    categories={'id', 'name'},
+)
 
 
 def _read(path: Path) -> dict[str, list[dict]]:
@@ -71,11 +84,17 @@ def _read(path: Path) -> dict[str, list[dict]]:
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ValueError(f'{path}: cannot be read as JSON ({error}); it is damaged or was cut: get it again') from error
+        raise ValueError(
+            f'{path}: cannot be read as JSON ({error}); it is damaged or was cut: get it again'
+        ) from error
     for name, keys in _KEYS.items():
         entries = content.get(name) if isinstance(content, dict) else None
-        if not isinstance(entries, list) or not all(isinstance(e, dict) and keys <= e.keys() for e in entries):
-            raise ValueError(f'{path}: expected a list of {name}, each with {", ".join(sorted(keys))}')
+        if not isinstance(entries, list) or not all(
+            isinstance(e, dict) and keys <= e.keys() for e in entries
+        ):
+            raise ValueError(
+                f'{path}: expected a list of {name}, each with {", ".join(sorted(keys))}'
+            )
     return content
 
 
@@ -92,17 +111,27 @@ def _check_image(path: Path, entry: dict) -> list[str]:
             got = file.size
     except (OSError, SyntaxError, ValueError) as error:
         return [f'{path}: cannot be read as an image ({error})']
-    return [] if got == expected else [f'{path}: expected {expected[0]}x{expected[1]}; got {got[0]}x{got[1]}']
+    return (
+        []
+        if got == expected
+        else [f'{path}: expected {expected[0]}x{expected[1]}; got {got[0]}x{got[1]}']
+    )
 
 
 def _check_annotations(path: Path, content: dict[str, list[dict]], images: set[str]) -> list[str]:
     """What is wrong with the content of an annotation file; ``images`` are the names of the files that are there."""
     problems, names = [], {category['id']: category['name'] for category in content['categories']}
     if names != _NAMES:
-        problems.append(f"{path}: expected COCO's 80 categories with their ids; got {len(names)}: "
-                        f'{list(names.items())[:3]} ...')
+        problems.append(
+            f"{path}: expected COCO's 80 categories with their ids; got {len(names)}: "
+            f'{list(names.items())[:3]} ...'
+        )
     known = {image['id'] for image in content['images']}
-    strays = {a['id'] for a in content['annotations'] if a['image_id'] not in known or a['category_id'] not in names}
+    strays = {
+        a['id']
+        for a in content['annotations']
+        if a['image_id'] not in known or a['category_id'] not in names
+    }
     if strays:
         problems.append(f'{path}: annotations of an unknown image or category: {_some(strays)}')
     written = {image['file_name'] for image in content['images']}
@@ -118,7 +147,11 @@ def _check_split(root: Path, split: str, count: int, full: bool, sample: int) ->
     images = {image.name for image in folder.glob('*.jpg')}
     if not images:
         return [f'{folder}: expected {count:,} images (*.jpg); {_why_no_images(folder)}']
-    problems = [] if len(images) == count else [f'{folder}: expected {count:,} images (*.jpg); got {len(images):,}']
+    problems = (
+        []
+        if len(images) == count
+        else [f'{folder}: expected {count:,} images (*.jpg); got {len(images):,}']
+    )
     if not path.is_file():
         return [*problems, f'{path} is missing: {_why_no_annotations(path)}']
     try:
@@ -126,8 +159,11 @@ def _check_split(root: Path, split: str, count: int, full: bool, sample: int) ->
     except ValueError as error:
         return [*problems, str(error)]
     problems += _check_annotations(path, content, images)
-    entries = sorted((e for e in content['images'] if e['file_name'] in images), key=lambda entry: entry['file_name'])
-    for entry in entries if full else entries[::max(len(entries) // sample, 1)]:
+    entries = sorted(
+        (e for e in content['images'] if e['file_name'] in images),
+        key=lambda entry: entry['file_name'],
+    )
+    for entry in entries if full else entries[:: max(len(entries) // sample, 1)]:
         problems += _check_image(folder / entry['file_name'], entry)
     return problems
 
@@ -143,4 +179,8 @@ def check(root: str | Path, full: bool = False, sample: int = 50) -> list[str]:
     if problems := _check_folder(root):
         return problems
     counts = (read_stamp(root) or {}).get('counts', COUNTS)
-    return [problem for split in SPLITS for problem in _check_split(root, split, counts[split], full, sample)]
+    return [
+        problem
+        for split in SPLITS
+        for problem in _check_split(root, split, counts[split], full, sample)
+    ]

@@ -1,4 +1,5 @@
 """Folders of data that we write: they appear whole or not at all, once, and never over data that is not ours."""
+
 from __future__ import annotations
 
 import json
@@ -16,7 +17,11 @@ def read_stamp(root: Path) -> dict | None:
         stamp = json.loads((root / _STAMP).read_text())
     except (OSError, ValueError):
         return None
-    return stamp['parameters'] if isinstance(stamp, dict) and isinstance(stamp.get('parameters'), dict) else None
+    return (
+        stamp['parameters']
+        if isinstance(stamp, dict) and isinstance(stamp.get('parameters'), dict)
+        else None
+    )
 
 
 def _count_files(root: Path) -> int:
@@ -43,21 +48,30 @@ def write_folder(root: Path, parameters: dict, write: Callable[[Path], None]) ->
     if is_complete(root, parameters):
         return False
     if root.exists() and read_stamp(root) is None and (not root.is_dir() or any(root.iterdir())):
-        raise FileExistsError(f'{root} holds data that is not a drawn sample, and is left as it is; '
-                              'choose another folder for the sample, or move what is there')
+        raise FileExistsError(
+            f'{root} holds data that is not a drawn sample, and is left as it is; '
+            'choose another folder for the sample, or move what is there'
+        )
     fresh, old = (root.with_name(f'.{root.name}.{os.getpid()}.{kind}') for kind in ('new', 'old'))
     try:
         fresh.mkdir(parents=True)
         write(fresh)
-        (fresh / _STAMP).write_text(json.dumps(dict(parameters=parameters, files=_count_files(fresh))))
+        (fresh / _STAMP).write_text(
+            json.dumps(dict(parameters=parameters, files=_count_files(fresh)))
+        )
         return _replace(root, fresh, old, parameters)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 
-def write_drawn(root: str | Path, counts: dict[str, int], seed: int, version: int,
-                write_split: Callable[[Path, str, int, int], None]) -> bool:
+def write_drawn(
+    root: str | Path,
+    counts: dict[str, int],
+    seed: int,
+    version: int,
+    write_split: Callable[[Path, str, int, int], None],
+) -> bool:
     """:func:`write_folder` of a drawn sample: ``write_split(folder, split, count, seed)`` for training and validation.
 
     Raises:
@@ -66,12 +80,15 @@ def write_drawn(root: str | Path, counts: dict[str, int], seed: int, version: in
     """
     num_train, num_val = counts.values()
     if min(num_train, num_val) < 1 or seed < 0:
-        raise ValueError('num_train and num_val must be at least 1 and seed at least 0; '
-                         f'got num_train={num_train}, num_val={num_val}, seed={seed}')
+        raise ValueError(
+            'num_train and num_val must be at least 1 and seed at least 0; '
+            f'got num_train={num_train}, num_val={num_val}, seed={seed}'
+        )
 
     def write(folder: Path) -> None:
         for split, count in counts.items():
             write_split(folder, split, count, seed)
+
     return write_folder(Path(root), dict(counts=counts, seed=seed, version=version), write)
 
 

@@ -10,6 +10,7 @@ the root:
 ``.txt`` (the devkit)                    ``map_clsloc.txt``, lines ``n02119789 1 kit_fox``, beside it
 =======================================  ==================================================================
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -29,7 +30,9 @@ def _find(root: Path, name: str) -> Path | None:
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
-    return (line.replace(',', ' ').split() for line in path.read_text().splitlines() if line.strip())
+    return (
+        line.replace(',', ' ').split() for line in path.read_text().splitlines() if line.strip()
+    )
 
 
 def _read_csv(path: Path, classes: list[str]) -> dict[str, int]:
@@ -48,20 +51,34 @@ def _read_order(path: Path) -> dict[int, str]:
         return {int(words[1]): words[0] for words in _lines(order)}
     if meta := _find(path.parent, 'meta.mat'):
         from scipy.io import loadmat  # with any mm* stack; nothing else here needs it
-        pairs = ((int(s['ILSVRC2012_ID']), str(s['WNID'])) for s in loadmat(meta, squeeze_me=True)['synsets'])
-        return {number: wnid for number, wnid in pairs if number <= 1000}  # those above are groups of classes
-    raise ValueError(f'{path} numbers the classes as the devkit does: put its meta.mat or {_ORDER_FILE} beside it, or '
-                     'use val.txt or LOC_val_solution.csv')
+
+        pairs = (
+            (int(s['ILSVRC2012_ID']), str(s['WNID']))
+            for s in loadmat(meta, squeeze_me=True)['synsets']
+        )
+        return {
+            number: wnid for number, wnid in pairs if number <= 1000
+        }  # those above are groups of classes
+    raise ValueError(
+        f'{path} numbers the classes as the devkit does: put its meta.mat or {_ORDER_FILE} beside it, or '
+        'use val.txt or LOC_val_solution.csv'
+    )
 
 
 def _read_devkit(path: Path, classes: list[str]) -> dict[str, int]:
     wnid_of = _read_order(path)
     place = {wnid: i for i, wnid in enumerate(classes or sorted(wnid_of.values()))}
-    return {f'ILSVRC2012_val_{i:08d}': place[wnid_of[int(words[0])]] for i, words in enumerate(_lines(path), 1)}
+    return {
+        f'ILSVRC2012_val_{i:08d}': place[wnid_of[int(words[0])]]
+        for i, words in enumerate(_lines(path), 1)
+    }
 
 
 _READERS: dict[str, Callable[[Path, list[str]], dict[str, int]]] = {
-    'LOC_val_solution.csv': _read_csv, 'val.txt': _read_places, 'ILSVRC2012_validation_ground_truth.txt': _read_devkit}
+    'LOC_val_solution.csv': _read_csv,
+    'val.txt': _read_places,
+    'ILSVRC2012_validation_ground_truth.txt': _read_devkit,
+}
 
 
 def find_labels(root: Path, split: str, classes: list[str]) -> tuple[Path, dict[str, int]]:
@@ -77,11 +94,15 @@ def find_labels(root: Path, split: str, classes: list[str]) -> tuple[Path, dict[
         try:
             return path, read(path, classes)
         except (IndexError, KeyError) as error:
-            raise ValueError(f'{path} cannot be read as labels ({error!r}): a line is not as expected, or names a '
-                             'class that train/ has not') from error
-    raise ValueError(f'{root / split} holds images without folders of classes, and there is none of '
-                     f'{", ".join(_READERS)} to tell their classes. Put one into {root}, or sort the images into '
-                     f'{split}/<wnid>/')
+            raise ValueError(
+                f'{path} cannot be read as labels ({error!r}): a line is not as expected, or names a '
+                'class that train/ has not'
+            ) from error
+    raise ValueError(
+        f'{root / split} holds images without folders of classes, and there is none of '
+        f'{", ".join(_READERS)} to tell their classes. Put one into {root}, or sort the images into '
+        f'{split}/<wnid>/'
+    )
 
 
 def read_names(root: Path) -> dict[str, str]:

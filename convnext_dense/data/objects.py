@@ -1,4 +1,5 @@
 """Drawn pictures of one thing each, in front of a random place: classification with known answers."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -13,8 +14,17 @@ from convnext_dense.data.things import THINGS
 SIZES = (72, 80, 88, 96)  # of either side, pixels
 # Height and width of each kind, in heights of a grown person: what it needs to fill the picture.
 EXTENTS = {
-    'person': (1.1, .6), 'dog': (.75, 1.), 'tree': (2.3, 1.1), 'car': (.9, 2.2), 'bus': (1.45, 3.), 'truck': (1.4, 2.7),
-    'streetlight': (2.5, 1.), 'signboard': (1.6, 1.2), 'fence': (.8, 1.9), 'traffic cone': (.45, .4)}
+    'person': (1.1, 0.6),
+    'dog': (0.75, 1.0),
+    'tree': (2.3, 1.1),
+    'car': (0.9, 2.2),
+    'bus': (1.45, 3.0),
+    'truck': (1.4, 2.7),
+    'streetlight': (2.5, 1.0),
+    'signboard': (1.6, 1.2),
+    'fence': (0.8, 1.9),
+    'traffic cone': (0.45, 0.4),
+}
 _IN_FRONT = ('plant', 'traffic light')  # may hide a part of it; neither is a class here
 
 
@@ -22,7 +32,7 @@ def _draw_place(canvas: Canvas, light: Light) -> None:
     rng, height = canvas.rng, canvas.shape[0]
     top, bottom = sky_colours(light, rng)
     canvas.haze = bottom
-    ground = Ground(canvas, height * rng.uniform(.15, .6))
+    ground = Ground(canvas, height * rng.uniform(0.15, 0.6))
     stuff.draw_sky(canvas, top, bottom, ground.horizon)
     layout = str(rng.choice(list(LAYOUTS)))
     LAYOUTS[layout](canvas, ground, light.night)
@@ -31,10 +41,10 @@ def _draw_place(canvas: Canvas, light: Light) -> None:
 def _draw_kind(canvas: Canvas, kind: str) -> tuple[int, float]:
     """Draw the thing somewhere, up to a fifth of it outside of the frame; its region's number, and the unit used."""
     rng, (height, width), (tall, wide) = canvas.rng, canvas.shape, EXTENTS[kind]
-    unit = rng.uniform(.6, 1.1) * min(height / tall, width / wide)
+    unit = rng.uniform(0.6, 1.1) * min(height / tall, width / wide)
     half = unit * wide / 2
-    x = rng.uniform(min(half * .6, width / 2), max(width - half * .6, width / 2))
-    y = rng.uniform(min(unit * tall * .8, height), height * 1.03)
+    x = rng.uniform(min(half * 0.6, width / 2), max(width - half * 0.6, width / 2))
+    y = rng.uniform(min(unit * tall * 0.8, height), height * 1.03)
     before = len(canvas.regions)
     THINGS[kind].draw(canvas, x, y, unit)
     return before + 1, unit
@@ -44,10 +54,10 @@ def _draw_in_front(canvas: Canvas, region: int, unit: float) -> None:
     """Hide a part of the region, at most half of it, behind something that is no class."""
     rng, image, ids = canvas.rng, canvas.image.copy(), canvas.ids.copy()
     rows, columns = np.nonzero(ids == region)
-    x = rng.choice([columns.min(), columns.max()]) + rng.normal() * unit * .1
+    x = rng.choice([columns.min(), columns.max()]) + rng.normal() * unit * 0.1
     draw = THINGS[str(rng.choice(_IN_FRONT))].draw
-    draw(canvas, x, rows.max() + unit * rng.uniform(0, .3), unit * rng.uniform(.4, .7))
-    if (canvas.ids == region).sum() < .5 * len(rows):
+    draw(canvas, x, rows.max() + unit * rng.uniform(0, 0.3), unit * rng.uniform(0.4, 0.7))
+    if (canvas.ids == region).sum() < 0.5 * len(rows):
         canvas.image, canvas.ids = image, ids
 
 
@@ -64,16 +74,18 @@ def draw_object(kind: str, seed: int, split: str, index: int) -> np.ndarray:
         index: >= 0.
     """
     if kind not in EXTENTS or split not in SPLITS:
-        raise ValueError(f'kind must be one of {list(EXTENTS)} and split one of {SPLITS}; got {kind!r}, {split!r}')
+        raise ValueError(
+            f'kind must be one of {list(EXTENTS)} and split one of {SPLITS}; got {kind!r}, {split!r}'
+        )
     rng = np.random.default_rng((seed, SPLITS.index(split), index, list(EXTENTS).index(kind), 1))
     while True:
         height, width = (int(rng.choice(SIZES)) for _ in range(2))
-        light: Light = list(LIGHTS.values())[rng.choice(len(LIGHTS), p=(.5, .2, .15, .15))]
+        light: Light = list(LIGHTS.values())[rng.choice(len(LIGHTS), p=(0.5, 0.2, 0.15, 0.15))]
         canvas = Canvas(height, width, rng, sun=float(rng.choice([-1, 1])))
         _draw_place(canvas, light)
         region, unit = _draw_kind(canvas, kind)
-        if (canvas.ids == region).mean() >= .06:
+        if (canvas.ids == region).mean() >= 0.06:
             break
-    if rng.random() < .4:
+    if rng.random() < 0.4:
         _draw_in_front(canvas, region, unit)
     return photograph(canvas.image, light, rng)

@@ -1,10 +1,16 @@
 """Masks as COCO writes them: polygons along the edges of pixels, and uncompressed run lengths."""
+
 from __future__ import annotations
 
 import numpy as np
 
 # Side of a pixel: from where the pixel's neighbour lies, the corner it starts at and its direction, clockwise.
-_SIDES = (((-1, 0), (0, 0), (1, 0)), ((0, 1), (1, 0), (0, 1)), ((1, 0), (1, 1), (-1, 0)), ((0, -1), (0, 1), (0, -1)))
+_SIDES = (
+    ((-1, 0), (0, 0), (1, 0)),
+    ((0, 1), (1, 0), (0, 1)),
+    ((1, 0), (1, 1), (-1, 0)),
+    ((0, -1), (0, 1), (0, -1)),
+)
 
 
 def _edges(mask: np.ndarray) -> dict[tuple[int, int, int, int], None]:
@@ -13,7 +19,9 @@ def _edges(mask: np.ndarray) -> dict[tuple[int, int, int, int], None]:
     for (row, column), (x, y), (dx, dy) in _SIDES:
         neighbour = np.roll(padded, (-row, -column), (0, 1))[1:-1, 1:-1]
         ys, xs = np.nonzero(mask & ~neighbour)
-        edges.update(dict.fromkeys(zip((xs + x).tolist(), (ys + y).tolist(), [dx] * len(xs), [dy] * len(xs))))
+        edges.update(
+            dict.fromkeys(zip((xs + x).tolist(), (ys + y).tolist(), [dx] * len(xs), [dy] * len(xs)))
+        )
     return edges
 
 
@@ -45,7 +53,9 @@ def _is_hole(ring: np.ndarray) -> bool:
 def _contains(ring: np.ndarray, x: int, y: int) -> bool:
     """Whether the pixel (x, y) is inside: an odd number of the ring's upright sides stand to its left."""
     (x0, y0), (x1, y1) = ring.T, np.roll(ring, -1, 0).T
-    return ((x0 == x1) & (x0 <= x) & (np.minimum(y0, y1) <= y) & (y < np.maximum(y0, y1))).sum() % 2 == 1
+    return (
+        (x0 == x1) & (x0 <= x) & (np.minimum(y0, y1) <= y) & (y < np.maximum(y0, y1))
+    ).sum() % 2 == 1
 
 
 def _cut_open(outer: np.ndarray, hole: np.ndarray) -> np.ndarray:
@@ -62,7 +72,9 @@ def make_polygons(mask: np.ndarray) -> list[list[float]]:
     They hold the mask exactly: pycocotools decodes them to the same pixels. A hole is reached through a slit.
     """
     rings = trace_rings(mask)
-    outers = sorted((ring for ring in rings if not _is_hole(ring)), key=lambda ring: np.ptp(ring, 0).prod())
+    outers = sorted(
+        (ring for ring in rings if not _is_hole(ring)), key=lambda ring: np.ptp(ring, 0).prod()
+    )
     for hole in filter(_is_hole, rings):
         x, y = hole[np.lexsort(hole.T)[0]]  # the hole's first pixel has its upper left corner here
         i = next(i for i, outer in enumerate(outers) if _contains(outer, x, y))

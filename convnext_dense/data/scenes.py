@@ -3,6 +3,7 @@
 A scene is drawn from the back to the front, so its labels are exact and hold only what is visible. Colours of most
 classes overlap; they are told apart by shape, surface and place. Writers (``ade20k``) turn scenes into data sets.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class Region:
         name: class; ADE20K's name where ADE20K has the class.
         thing: whether it is a countable thing (an instance) or stuff.
     """
+
     id: int
     name: str
     thing: bool
@@ -42,6 +44,7 @@ class Scene:
         ids: (H, W) int32, the id of the region seen at each pixel; 0 = none.
         regions: every region that is visible in at least one pixel, ordered from back to front.
     """
+
     image: np.ndarray
     ids: np.ndarray
     regions: tuple[Region, ...]
@@ -60,19 +63,23 @@ def _place_things(canvas: Canvas, horizon: float, things: tuple[str, ...], count
     rng, (height, width) = canvas.rng, canvas.shape
     names = np.array(['', *(name for name, _ in canvas.regions)])[canvas.ids]
     kinds = [kind for kind in things if np.isin(names, THINGS[kind].grounds).any()]
-    order = [kind for _ in range(count // max(len(kinds), 1) + 1) for kind in rng.permutation(kinds).tolist()][:count]
+    order = [
+        kind
+        for _ in range(count // max(len(kinds), 1) + 1)
+        for kind in rng.permutation(kinds).tolist()
+    ][:count]
     spots = []
     for kind in order:
         rows, columns = np.nonzero(np.isin(names, THINGS[kind].grounds))
         for _ in range(12):
             pick = rng.integers(len(rows))
             x, y = columns[pick] + rng.random(), rows[pick] + rng.random()
-            if all(abs(x - other) > width * .09 for other, _, _ in spots):
+            if all(abs(x - other) > width * 0.09 for other, _, _ in spots):
                 spots.append((x, y, kind))
                 break
-    scale = rng.uniform(.45, .62)
+    scale = rng.uniform(0.45, 0.62)
     for x, y, kind in sorted(spots, key=lambda spot: spot[1]):
-        THINGS[kind].draw(canvas, x, y, max(height * .15 + scale * (y - horizon), 28))
+        THINGS[kind].draw(canvas, x, y, max(height * 0.15 + scale * (y - horizon), 28))
 
 
 def draw_scene(seed: int, split: str, index: int, things: tuple[str, ...] = tuple(THINGS)) -> Scene:
@@ -94,17 +101,21 @@ def draw_scene(seed: int, split: str, index: int, things: tuple[str, ...] = tupl
         raise ValueError(f'things must be among {sorted(THINGS)}; got {unknown}')
     rng = np.random.default_rng((seed, SPLITS.index(split), index))
     height, width = int(rng.choice(HEIGHTS)), int(rng.choice(WIDTHS))
-    light: Light = list(LIGHTS.values())[rng.choice(len(LIGHTS), p=(.5, .2, .15, .15))]
+    light: Light = list(LIGHTS.values())[rng.choice(len(LIGHTS), p=(0.5, 0.2, 0.15, 0.15))]
     top, bottom = sky_colours(light, rng)
     canvas = Canvas(height, width, rng, sun=float(rng.choice([-1, 1])), haze=bottom)
-    ground = Ground(canvas, height * rng.uniform(.36, .48))
+    ground = Ground(canvas, height * rng.uniform(0.36, 0.48))
     stuff.draw_sky(canvas, top, bottom, ground.horizon)
     # layouts take turns, a little shaken, so that small samples hold all of them
     layout = list(LAYOUTS)[(index + int(rng.integers(2))) % len(LAYOUTS)]
-    if layout in ('street', 'avenue') and rng.random() < .4:
-        stuff.draw_mountain(canvas, ground.horizon + 3, height * rng.uniform(.12, .3), rng.uniform(.1, .6))
+    if layout in ('street', 'avenue') and rng.random() < 0.4:
+        stuff.draw_mountain(
+            canvas, ground.horizon + 3, height * rng.uniform(0.12, 0.3), rng.uniform(0.1, 0.6)
+        )
     LAYOUTS[layout](canvas, ground, light.night)
     _place_things(canvas, ground.horizon, things, int(rng.integers(7, 12)))
     visible = np.unique(canvas.ids)
-    regions = tuple(Region(i, name, thing) for i, (name, thing) in enumerate(canvas.regions, 1) if i in visible)
+    regions = tuple(
+        Region(i, name, thing) for i, (name, thing) in enumerate(canvas.regions, 1) if i in visible
+    )
     return Scene(photograph(canvas.image, light, rng), canvas.ids, regions)

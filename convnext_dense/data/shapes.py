@@ -3,6 +3,7 @@
 Points are (x, y) in pixels, x right and y down. The pixel in row i and column j has its centre at (j + 0.5, i + 0.5)
 and belongs to a shape when its centre does. A mask comes with its window: the slices of the frame that it covers.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -20,7 +21,9 @@ def _window(low: np.ndarray, high: np.ndarray, shape: tuple[int, int]) -> Window
 def centres(window: Window) -> tuple[np.ndarray, np.ndarray]:
     """x (1, w) and y (h, 1) of the pixel centres of a window."""
     rows, columns = window
-    return np.arange(columns.start, columns.stop)[None] + 0.5, np.arange(rows.start, rows.stop)[:, None] + 0.5
+    return np.arange(columns.start, columns.stop)[None] + 0.5, np.arange(rows.start, rows.stop)[
+        :, None
+    ] + 0.5
 
 
 def polygon_mask(points, shape: tuple[int, int]) -> tuple[np.ndarray, Window] | None:
@@ -38,13 +41,15 @@ def polygon_mask(points, shape: tuple[int, int]) -> tuple[np.ndarray, Window] | 
     return inside, window
 
 
-def ellipse_mask(x: float, y: float, rx: float, ry: float, shape: tuple[int, int]) -> tuple[np.ndarray, Window] | None:
+def ellipse_mask(
+    x: float, y: float, rx: float, ry: float, shape: tuple[int, int]
+) -> tuple[np.ndarray, Window] | None:
     """Interior of the axis-aligned ellipse with centre (x, y) and radii (rx, ry); None when outside of the frame."""
     window = _window(np.array([x - rx, y - ry]), np.array([x + rx, y + ry]), shape)
     if window is None:
         return None
     px, py = centres(window)
-    return ((px - x) / rx)**2 + ((py - y) / ry)**2 <= 1, window
+    return ((px - x) / rx) ** 2 + ((py - y) / ry) ** 2 <= 1, window
 
 
 def box(x0: float, y0: float, x1: float, y1: float) -> list[tuple[float, float]]:
@@ -62,18 +67,24 @@ def limb(start, end, width: float, end_width: float | None = None) -> np.ndarray
     return np.stack([start + near, end + far, end - far, start - near])
 
 
-def blob(rng: np.random.Generator, x: float, y: float, rx: float, ry: float, roughness: float = 0.15) -> np.ndarray:
+def blob(
+    rng: np.random.Generator, x: float, y: float, rx: float, ry: float, roughness: float = 0.15
+) -> np.ndarray:
     """Uneven round outline (28, 2) about (x, y): an ellipse whose radii vary by the fraction ``roughness``."""
     angles = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     radius = 1 + roughness * rng.uniform(-1, 1, len(angles))
     return np.stack([x + rx * radius * np.cos(angles), y + ry * radius * np.sin(angles)], axis=1)
 
 
-def ridge(rng: np.random.Generator, width: int, roughness: float = 0.5, octaves: int = 5) -> np.ndarray:
+def ridge(
+    rng: np.random.Generator, width: int, roughness: float = 0.5, octaves: int = 5
+) -> np.ndarray:
     """Heights (width,) in 0..1 of a mountain skyline: midpoints displaced by halving amounts."""
     heights = rng.uniform(0, 1, 4)
     for octave in range(octaves):
-        middle = (heights[1:] + heights[:-1]) / 2 + rng.uniform(-0.5, 0.5, len(heights) - 1) * roughness**(octave + 1)
+        middle = (heights[1:] + heights[:-1]) / 2 + rng.uniform(
+            -0.5, 0.5, len(heights) - 1
+        ) * roughness ** (octave + 1)
         heights = np.insert(heights, np.arange(1, len(heights)), middle)
     heights = np.interp(np.linspace(0, len(heights) - 1, width), np.arange(len(heights)), heights)
     return (heights - heights.min()) / max(np.ptp(heights), 1e-6)

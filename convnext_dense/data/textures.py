@@ -2,6 +2,7 @@
 
 A texture is a function of the pixel centres, ``texture(x (1, w), y (h, 1)) -> (h, w, 3)``, in RGB 0-255 as floats.
 """
+
 from __future__ import annotations
 
 import colorsys
@@ -10,21 +11,25 @@ from collections.abc import Callable
 import numpy as np
 
 Texture = Callable[[np.ndarray, np.ndarray], np.ndarray]
-DARK = np.array([34., 34., 38.])
-LAMP = np.array([330., 300., 200.])  # over 255: what shines by itself stays bright at dusk
+DARK = np.array([34.0, 34.0, 38.0])
+LAMP = np.array([330.0, 300.0, 200.0])  # over 255: what shines by itself stays bright at dusk
 
 
 def hsv(hue: float, saturation: float, value: float) -> np.ndarray:
     """RGB (3,) in 0-255 of a colour whose hue (in turns, periodic), saturation and value are given in 0-1."""
-    return 255 * np.array(colorsys.hsv_to_rgb(hue % 1, min(max(saturation, 0), 1), min(max(value, 0), 1)))
+    return 255 * np.array(
+        colorsys.hsv_to_rgb(hue % 1, min(max(saturation, 0), 1), min(max(value, 0), 1))
+    )
 
 
 def any_colour(rng: np.random.Generator) -> np.ndarray:
     """Any colour that cloth or paint may have, from white and black to saturated."""
-    return hsv(rng.uniform(0, 1), rng.uniform(0, .9), rng.uniform(.12, .95))
+    return hsv(rng.uniform(0, 1), rng.uniform(0, 0.9), rng.uniform(0.12, 0.95))
 
 
-def value_noise(rng: np.random.Generator, shape: tuple[int, int], cell: tuple[float, float]) -> np.ndarray:
+def value_noise(
+    rng: np.random.Generator, shape: tuple[int, int], cell: tuple[float, float]
+) -> np.ndarray:
     """Smooth noise (H, W) in -1..1: random values on a grid of about ``cell`` (height, width) pixels, interpolated.
 
     It is periodic, so that a shifted read has no seam.
@@ -37,15 +42,26 @@ def value_noise(rng: np.random.Generator, shape: tuple[int, int], cell: tuple[fl
         weight = position - index
         weight = weight * weight * (3 - 2 * weight)
         weight = weight[:, None] if axis == 0 else weight
-        grid = np.take(grid, index, axis) * (1 - weight) + np.take(grid, (index + 1) % count, axis) * weight
+        grid = (
+            np.take(grid, index, axis) * (1 - weight)
+            + np.take(grid, (index + 1) % count, axis) * weight
+        )
     return grid
 
 
 class Noise:
     """The noise fields of a scene, (H, W) in -1..1, and textures made of them; each texture reads them elsewhere."""
 
-    CELLS = dict(fine=(1, 1), leaf=(3, 3), clump=(9, 9), cloud=(26, 60), ripple=(2, 16), swell=(5, 40), blade=(6, 1.5),
-                 crag=(14, 7))
+    CELLS = dict(
+        fine=(1, 1),
+        leaf=(3, 3),
+        clump=(9, 9),
+        cloud=(26, 60),
+        ripple=(2, 16),
+        swell=(5, 40),
+        blade=(6, 1.5),
+        crag=(14, 7),
+    )
 
     def __init__(self, rng: np.random.Generator, shape: tuple[int, int]):
         self.rng, self.shape = rng, shape
@@ -64,16 +80,23 @@ class Noise:
         def texture(x, y):
             gain = 1 + sum(amount * sample(x, y) for sample, amount in samplers)
             return (colour(x, y) if callable(colour) else np.asarray(colour)) * gain[..., None]
+
         return texture
 
-    def mixed(self, first, second, field: str, threshold: float = 0., softness: float = 0.3) -> Texture:
+    def mixed(
+        self, first, second, field: str, threshold: float = 0.0, softness: float = 0.3
+    ) -> Texture:
         """``first`` where the field is under the threshold, ``second`` where it is over, blended over ``softness``."""
         sample = self.sampler(field)
 
         def texture(x, y):
             share = np.clip((sample(x, y) - threshold) / softness + 0.5, 0, 1)[..., None]
-            a, b = (colour(x, y) if callable(colour) else np.asarray(colour) for colour in (first, second))
+            a, b = (
+                colour(x, y) if callable(colour) else np.asarray(colour)
+                for colour in (first, second)
+            )
             return a + (b - a) * share
+
         return texture
 
 
@@ -83,7 +106,10 @@ def gradient(top, bottom, y0: float, y1: float) -> Texture:
 
     def texture(x, y):
         share = np.clip((y - y0) / max(y1 - y0, 1e-6), 0, 1)[..., None]
-        return np.broadcast_to(top + (bottom - top) * share, (*np.broadcast_shapes(x.shape, y.shape), 3))
+        return np.broadcast_to(
+            top + (bottom - top) * share, (*np.broadcast_shapes(x.shape, y.shape), 3)
+        )
+
     return texture
 
 
@@ -94,6 +120,7 @@ def striped(first, second, period: float, share: float, axis: str = 'x') -> Text
     def texture(x, y):
         along = np.broadcast_to(x if axis == 'x' else y, np.broadcast_shapes(x.shape, y.shape))
         return np.where((along % period < share * period)[..., None], second, first)
+
     return texture
 
 
@@ -108,10 +135,11 @@ def tiled(slab, joint, horizon: float, vanishing_x: float, size: float) -> Textu
         line = row % 1 < np.minimum(78 * depth * depth / size, 0.5)
         line = line | (column % 1 < np.minimum(depth / size, 0.5))
         return np.where(line[..., None], joint, slab)
+
     return texture
 
 
-def bricks(brick, mortar, height: float = 5., width: float = 11.) -> Texture:
+def bricks(brick, mortar, height: float = 5.0, width: float = 11.0) -> Texture:
     """A brick wall: every second course is shifted by half a brick; sizes in pixels."""
     brick, mortar = np.asarray(brick), np.asarray(mortar)
 
@@ -119,4 +147,5 @@ def bricks(brick, mortar, height: float = 5., width: float = 11.) -> Texture:
         course = np.floor(y / height)
         line = (y % height < 1) | ((x + course % 2 * width / 2) % width < 1)
         return np.where(line[..., None], mortar, brick)
+
     return texture

@@ -1,4 +1,5 @@
 """The countable things that scenes hold: how each is drawn, and on which ground it stands."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from convnext_dense.data.canvas import Canvas
 @dataclass(frozen=True)
 class Thing:
     """How a thing is drawn, ``draw(canvas, x, y, unit)``, and the classes of ground where it may stand."""
+
     draw: Callable[[Canvas, float, float, float], None]
     grounds: tuple[str, ...]
 

@@ -1,4 +1,5 @@
 """Folders of images, one folder for each class, through timm's transforms."""
+
 from __future__ import annotations
 
 import contextlib
@@ -53,8 +54,13 @@ class ImageFolder(Dataset):
         FileNotFoundError, ValueError: see :func:`convnext_dense.data.imagenet.list_split`.
     """
 
-    def __init__(self, data_root: str, split: str = 'train', transform: Mapping | None = None,
-                 indices: int | Sequence[int] | None = None):
+    def __init__(
+        self,
+        data_root: str,
+        split: str = 'train',
+        transform: Mapping | None = None,
+        indices: int | Sequence[int] | None = None,
+    ):
         paths, labels, wnids = list_split(data_root, split)
         if isinstance(indices, int):
             indices = np.linspace(0, len(paths) - 1, min(indices, len(paths))).round().astype(int)
@@ -80,9 +86,13 @@ class ImageFolder(Dataset):
             with Image.open(path) as file:
                 image = file.convert('RGB')
         except (OSError, SyntaxError) as error:  # SyntaxError: what PIL raises for a broken PNG
-            raise OSError(f'{path} cannot be read ({error}): unpack it again, or remove it') from error
+            raise OSError(
+                f'{path} cannot be read ({error}): unpack it again, or remove it'
+            ) from error
         with _seeded(seed):
-            return dict(inputs=self.transform(image), gt_label=int(self._labels[index]), img_path=path)
+            return dict(
+                inputs=self.transform(image), gt_label=int(self._labels[index]), img_path=path
+            )
 
 
 @DATASETS.register_module()

@@ -1,4 +1,5 @@
 """A sampler that says how each sample is to be augmented."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -25,4 +26,7 @@ class SeedingSampler(DefaultSampler):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         for index in islice(super().__iter__(), self.num_samples):
-            yield index, int(np.random.SeedSequence((self.seed, self.epoch, index)).generate_state(1)[0])
+            yield (
+                index,
+                int(np.random.SeedSequence((self.seed, self.epoch, index)).generate_state(1)[0]),
+            )

@@ -1,4 +1,5 @@
 """Training: learning-rate decay, averaged weights, seeds, accuracy, what the log says, progress, pictures."""
+
 from convnext_dense.engine.averaging import EMAHook, PlainAndEMAValLoop
 from convnext_dense.engine.checkpoint_hook import CheckpointHook
 from convnext_dense.engine.hooks import LearningRateRangeHook
@@ -9,6 +10,16 @@ from convnext_dense.engine.pictures import DetectionPictureHook, SegmentationPic
 from convnext_dense.engine.progress import ProgressHook
 from convnext_dense.engine.seeds import IterationSeedHook
 
-__all__ = ['CheckpointHook', 'DetectionPictureHook', 'EMAHook', 'IterationSeedHook',
-           'LayerDecayOptimWrapperConstructor', 'LearningRateRangeHook', 'PlainAndEMAValLoop', 'ProgressHook',
-           'SegmentationPictureHook', 'TopKAccuracy', 'WholeStepsTrainLoop']
+__all__ = [
+    'CheckpointHook',
+    'DetectionPictureHook',
+    'EMAHook',
+    'IterationSeedHook',
+    'LayerDecayOptimWrapperConstructor',
+    'LearningRateRangeHook',
+    'PlainAndEMAValLoop',
+    'ProgressHook',
+    'SegmentationPictureHook',
+    'TopKAccuracy',
+    'WholeStepsTrainLoop',
+]

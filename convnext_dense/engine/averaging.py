@@ -1,4 +1,5 @@
 """Averaged weights as the authors average them, and scores of the plain weights beside theirs."""
+
 from __future__ import annotations
 
 import torch
@@ -24,7 +25,7 @@ class EMAHook(BaseEMAHook):
     Differs: mmengine's own starts from the weights after the first iteration and updates after every batch.
     """
 
-    def __init__(self, decay: float = .9999, **kwargs):
+    def __init__(self, decay: float = 0.9999, **kwargs):
         if not 0 < decay < 1:
             raise ValueError(f'decay must be in (0, 1); got {decay}')
         super().__init__(momentum=1 - decay, **kwargs)
@@ -36,7 +37,9 @@ class EMAHook(BaseEMAHook):
 
     def before_train(self, runner) -> None:
         super().before_train(runner)
-        if self.ema_model.steps == 0:  # not resumed; the initial weights were loaded after before_run
+        if (
+            self.ema_model.steps == 0
+        ):  # not resumed; the initial weights were loaded after before_run
             self.ema_model.module.load_state_dict(self.src_model.state_dict())
             self.ema_model.steps.fill_(1)  # at 0 the first update copies the weights once more
 

@@ -1,4 +1,5 @@
 """Finds ConvNeXt backbones and their parameters anywhere in a model, whatever it is wrapped in."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -47,10 +48,12 @@ def find_backbones(model: nn.Module) -> dict[str, nn.Module]:
             found[name] = module
     if not found:
         children = ', '.join(name for name, _ in model.named_children()) or 'no children'
-        raise ValueError('layer-wise learning-rate decay found no ConvNeXt backbone: looked for a module with the '
-                         'children downsample_layers and stages and with depths, a sequence of integers, in '
-                         f'{type(model).__name__} ({children}). Use convnext_dense.ConvNeXt as the backbone, or '
-                         "another optim_wrapper.constructor.")
+        raise ValueError(
+            'layer-wise learning-rate decay found no ConvNeXt backbone: looked for a module with the '
+            'children downsample_layers and stages and with depths, a sequence of integers, in '
+            f'{type(model).__name__} ({children}). Use convnext_dense.ConvNeXt as the backbone, or '
+            'another optim_wrapper.constructor.'
+        )
     return found
 
 
@@ -59,7 +62,11 @@ def _is_backbone(module: nn.Module) -> bool:
     if not {'downsample_layers', 'stages'} <= module._modules.keys():
         return False
     depths = getattr(module, 'depths', None)
-    return isinstance(depths, Sequence) and len(depths) > 0 and all(isinstance(depth, int) for depth in depths)
+    return (
+        isinstance(depths, Sequence)
+        and len(depths) > 0
+        and all(isinstance(depth, int) for depth in depths)
+    )
 
 
 def _join(prefix: str, name: str) -> str:

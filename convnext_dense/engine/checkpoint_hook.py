@@ -1,4 +1,5 @@
 """Checkpoints during training that a crash cannot take away."""
+
 from __future__ import annotations
 
 from contextlib import contextmanager
@@ -42,13 +43,19 @@ class CheckpointHook(hooks.CheckpointHook):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._held = None
-        if self.backend_args is None and self.file_client_args is None and '://' not in str(self.out_dir or ''):
+        if (
+            self.backend_args is None
+            and self.file_client_args is None
+            and '://' not in str(self.out_dir or '')
+        ):
             self.backend_args = dict(backend=BACKEND)
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
         with self._removing_afterwards():
             super()._save_checkpoint_with_step(runner, step, meta)
-            if is_main_process():  # written by mmengine already; now so that it survives a power cut
+            if (
+                is_main_process()
+            ):  # written by mmengine already; now so that it survives a power cut
                 AtomicBackend().put_text(self.last_ckpt, Path(runner.work_dir, 'last_checkpoint'))
 
     def _save_best_checkpoint(self, runner, metrics) -> None:
@@ -68,8 +75,11 @@ class CheckpointHook(hooks.CheckpointHook):
             held = self._held
         finally:
             self.file_backend, self._held = backend, None
-        written = {self.last_ckpt, getattr(self, 'best_ckpt_path', None),
-                   *getattr(self, 'best_ckpt_path_dict', {}).values()}
+        written = {
+            self.last_ckpt,
+            getattr(self, 'best_ckpt_path', None),
+            *getattr(self, 'best_ckpt_path_dict', {}).values(),
+        }
         for remove, path in held:
             if path not in written:
                 remove(path)

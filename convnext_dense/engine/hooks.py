@@ -1,4 +1,5 @@
 """What the log says about the learning rate of an optimizer with many groups."""
+
 from __future__ import annotations
 
 from mmengine.hooks import Hook

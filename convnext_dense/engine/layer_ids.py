@@ -24,6 +24,7 @@ and 'single' is ``block_wise`` (its stem shares the first block's layer).
 Differs: the authors take num_layers (6 or 12) from the user and support four stages; here it follows from the depths
 and the stage cut into groups of three blocks is the last but one, whatever their number. One stage is one layer.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -70,7 +71,11 @@ def get_layer_id(name: str, depths: Sequence[int], decay_type: str) -> int:
         return sum(depths[:stage]) + block + 1
     if not is_block and (stage == 0 or decay_type == 'stage_wise'):
         return 0
-    return stage + 1 if decay_type == 'stage_wise' else _layer_wise_id(stage, block, depths, num_layers)
+    return (
+        stage + 1
+        if decay_type == 'stage_wise'
+        else _layer_wise_id(stage, block, depths, num_layers)
+    )
 
 
 def get_lr_scale(layer_id: int, num_layers: int, decay_rate: float) -> float:
@@ -80,7 +85,9 @@ def get_lr_scale(layer_id: int, num_layers: int, decay_rate: float) -> float:
 
 def check_decay_type(decay_type: str) -> None:
     if decay_type not in DECAY_TYPES:
-        raise ValueError(f'decay_type must be one of {", ".join(map(repr, DECAY_TYPES))}; got {decay_type!r}')
+        raise ValueError(
+            f'decay_type must be one of {", ".join(map(repr, DECAY_TYPES))}; got {decay_type!r}'
+        )
 
 
 def check_num_layers(num_layers: int | None, depths: Sequence[int], decay_type: str) -> int:
@@ -91,8 +98,10 @@ def check_num_layers(num_layers: int | None, depths: Sequence[int], decay_type: 
     """
     right = get_num_layers(depths, decay_type)
     if num_layers is not None and num_layers != right:
-        raise ValueError(f'num_layers={num_layers!r} contradicts the backbone: depths {tuple(depths)} with '
-                         f'decay_type={decay_type!r} make num_layers={right}. Write {right}, or leave num_layers out.')
+        raise ValueError(
+            f'num_layers={num_layers!r} contradicts the backbone: depths {tuple(depths)} with '
+            f'decay_type={decay_type!r} make num_layers={right}. Write {right}, or leave num_layers out.'
+        )
     return right
 
 
@@ -112,6 +121,8 @@ def _parse(name: str, depths: Sequence[int], is_block: bool) -> tuple[int, int]:
     except (IndexError, ValueError):
         known = False
     if not known:
-        raise ValueError(f'cannot tell the layer of parameter {name!r}: expected downsample_layers.<stage>.* or '
-                         f'stages.<stage>.<block>.* with a stage and block that depths {tuple(depths)} have')
+        raise ValueError(
+            f'cannot tell the layer of parameter {name!r}: expected downsample_layers.<stage>.* or '
+            f'stages.<stage>.<block>.* with a stage and block that depths {tuple(depths)} have'
+        )
     return stage, block

@@ -1,4 +1,5 @@
 """The table that the log shows: what is in each layer, how many parameters, learning rate and weight decay."""
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -35,9 +36,19 @@ def format_table(groups: Iterable[Mapping], part_of: Mapping[int, tuple[str, int
     lines = [('id', 'contains', 'parameters', 'lr', 'weight decay')]
     for (layer_id, lr), members in rows.items():
         params = [param for group in members for param in group['params']]
-        lines.append((str(layer_id), describe_parts(part_of[id(param)] for param in params),
-                      f'{sum(param.numel() for param in params):,}', f'{lr:.3e}', _describe_decay(members)))
-    return '\n'.join(f'{a:>4}  {b:<{_WIDTH_OF_CONTENT}}  {c:>13}  {d:>9}  {e}'.rstrip() for a, b, c, d, e in lines)
+        lines.append(
+            (
+                str(layer_id),
+                describe_parts(part_of[id(param)] for param in params),
+                f'{sum(param.numel() for param in params):,}',
+                f'{lr:.3e}',
+                _describe_decay(members),
+            )
+        )
+    return '\n'.join(
+        f'{a:>4}  {b:<{_WIDTH_OF_CONTENT}}  {c:>13}  {d:>9}  {e}'.rstrip()
+        for a, b, c, d, e in lines
+    )
 
 
 def describe_parts(parts: Iterable[tuple[str, int | None]]) -> str:
@@ -47,7 +58,11 @@ def describe_parts(parts: Iterable[tuple[str, int | None]]) -> str:
         numbers.setdefault(section, set()).add(number)
     texts = [_describe_section(section, found) for section, found in numbers.items()]
     text = ', '.join(texts)
-    return text if len(text) <= _WIDTH_OF_CONTENT else f'{text[:_WIDTH_OF_CONTENT - 4].rstrip(", ")} ...'
+    return (
+        text
+        if len(text) <= _WIDTH_OF_CONTENT
+        else f'{text[: _WIDTH_OF_CONTENT - 4].rstrip(", ")} ...'
+    )
 
 
 def _describe_section(section: str, numbers: set[int | None]) -> str:

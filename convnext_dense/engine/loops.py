@@ -1,4 +1,5 @@
 """Epochs of whole steps of the optimizer."""
+
 from __future__ import annotations
 
 from mmengine.runner import EpochBasedTrainLoop
@@ -19,6 +20,10 @@ class WholeStepsTrainLoop(EpochBasedTrainLoop):
     def __init__(self, runner, dataloader, max_epochs: int, **kwargs):
         super().__init__(runner, dataloader, max_epochs, **kwargs)
         wrapper = runner.optim_wrapper  # a config until the loop is built
-        counts = wrapper.get('accumulative_counts', 1) if isinstance(wrapper, dict) else wrapper._accumulative_counts
+        counts = (
+            wrapper.get('accumulative_counts', 1)
+            if isinstance(wrapper, dict)
+            else wrapper._accumulative_counts
+        )
         self.dataloader.sampler.keep_multiple_of(self.dataloader.batch_size * counts)
         self._max_iters = self.max_epochs * len(self.dataloader)

@@ -1,4 +1,5 @@
 """Top-k accuracy."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -26,10 +27,16 @@ class TopKAccuracy(BaseMetric):
 
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         if missing := [i for i, sample in enumerate(data_samples) if 'gt_label' not in sample]:
-            raise ValueError(f'images {missing[:3]} of the batch have no gt_label: accuracy needs labels')
+            raise ValueError(
+                f'images {missing[:3]} of the batch have no gt_label: accuracy needs labels'
+            )
         scores = torch.stack([sample['pred_scores'] for sample in data_samples])
-        labels = torch.stack([torch.as_tensor(sample['gt_label'], device=scores.device) for sample in data_samples])
-        hits = scores.topk(min(max(self.topk), scores.shape[1])).indices == labels[:, None]  # (N, largest k)
+        labels = torch.stack(
+            [torch.as_tensor(sample['gt_label'], device=scores.device) for sample in data_samples]
+        )
+        hits = (
+            scores.topk(min(max(self.topk), scores.shape[1])).indices == labels[:, None]
+        )  # (N, largest k)
         self.results += torch.stack([hits[:, :k].any(dim=1) for k in self.topk], dim=1).tolist()
 
     def compute_metrics(self, results: list[list[bool]]) -> dict[str, float]:

@@ -1,4 +1,5 @@
 """Pictures of a segmentor's or a detector's predictions, drawn while it is evaluated."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -27,11 +28,13 @@ class _PictureHook(Hook):
         self._draw(runner, runner.test_dataloader.dataset.metainfo, batch_idx, outputs)
 
     def _draw(self, runner, metainfo: dict, batch_idx: int, samples) -> None:
-        for sample in samples[:max(self._count - batch_idx * len(samples), 0)]:
+        for sample in samples[: max(self._count - batch_idx * len(samples), 0)]:
             image = np.asarray(Image.open(sample.img_path).convert('RGB'))
             folder = Path(runner.work_dir) / 'pictures'
             folder.mkdir(parents=True, exist_ok=True)
-            self._draw_one(image, sample, metainfo).save(folder / f'{Path(sample.img_path).stem}.png')
+            self._draw_one(image, sample, metainfo).save(
+                folder / f'{Path(sample.img_path).stem}.png'
+            )
 
     def _draw_one(self, image: np.ndarray, sample, metainfo: dict) -> Image.Image:
         raise NotImplementedError
@@ -82,7 +85,12 @@ def make_objects(instances) -> Objects:
         instances = instances[instances.scores.argsort()]
     boxes, masks = instances.bboxes, instances.get('masks')
     if masks is not None:  # a tensor, or mmdet's BitmapMasks or PolygonMasks
-        masks = (masks.cpu().numpy() if isinstance(masks, torch.Tensor) else masks.to_ndarray()).astype(bool)
+        masks = (
+            masks.cpu().numpy() if isinstance(masks, torch.Tensor) else masks.to_ndarray()
+        ).astype(bool)
     return Objects(
-        boxes=getattr(boxes, 'tensor', boxes).cpu().numpy(), labels=instances.labels.cpu().numpy(), masks=masks,
-        scores=instances.scores.cpu().numpy() if 'scores' in instances else None)
+        boxes=getattr(boxes, 'tensor', boxes).cpu().numpy(),
+        labels=instances.labels.cpu().numpy(),
+        masks=masks,
+        scores=instances.scores.cpu().numpy() if 'scores' in instances else None,
+    )

@@ -1,4 +1,5 @@
 """A progress display on the terminal: iterations, speed, time left and loss, and a second bar for validation."""
+
 from __future__ import annotations
 
 import contextlib
@@ -42,7 +43,7 @@ class ProgressHook(Hook):
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._guarded: list[BaseLoop] = []
-        self._last_refresh = 0.
+        self._last_refresh = 0.0
 
     def before_run(self, runner) -> None:
         console = self._console or Console()
@@ -102,9 +103,16 @@ class ProgressHook(Hook):
             return
         # No refresh thread: data workers are forked, and a fork must not meet a held console lock. A redirected
         # stderr stays redirected.
-        progress = Progress(TextColumn('{task.description}'), BarColumn(bar_width=None), MofNCompleteColumn(),
-                            TextColumn('{task.fields[note]}'), console=console, expand=True, auto_refresh=False,
-                            redirect_stderr=sys.stderr.isatty())
+        progress = Progress(
+            TextColumn('{task.description}'),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn('{task.fields[note]}'),
+            console=console,
+            expand=True,
+            auto_refresh=False,
+            redirect_stderr=sys.stderr.isatty(),
+        )
         with _log_through(console), progress:
             self._progress = progress
             try:
@@ -118,7 +126,9 @@ class ProgressHook(Hook):
     def _add(self, name: str, total: int, completed: int = 0) -> None:
         if self._progress is not None:
             self._remove(name)
-            self._tasks[name] = self._progress.add_task(name, total=total, completed=completed, note='')
+            self._tasks[name] = self._progress.add_task(
+                name, total=total, completed=completed, note=''
+            )
             self._refresh()
 
     def _update(self, name: str, hub=None, is_last: bool = False, **fields) -> None:
@@ -149,7 +159,9 @@ class _ConsoleStream:
         self._console = console
 
     def write(self, text: str) -> int:
-        self._console.print(Text.from_ansi(text.removesuffix('\n')), soft_wrap=True, highlight=False)
+        self._console.print(
+            Text.from_ansi(text.removesuffix('\n')), soft_wrap=True, highlight=False
+        )
         return len(text)
 
     def flush(self) -> None:
@@ -159,8 +171,12 @@ class _ConsoleStream:
 @contextlib.contextmanager
 def _log_through(console: Console) -> Iterator[None]:
     """Lead mmengine's console log handlers through ``console``; handlers of files are left alone."""
-    handlers = [handler for logger in MMLogger._instance_dict.values() for handler in logger.handlers
-                if _writes_to_terminal(handler)]
+    handlers = [
+        handler
+        for logger in MMLogger._instance_dict.values()
+        for handler in logger.handlers
+        if _writes_to_terminal(handler)
+    ]
     streams = [handler.setStream(_ConsoleStream(console)) for handler in handlers]
     try:
         yield
@@ -172,19 +188,29 @@ def _log_through(console: Console) -> Iterator[None]:
 def _writes_to_terminal(handler: logging.Handler) -> bool:
     if not isinstance(handler, logging.StreamHandler) or isinstance(handler, logging.FileHandler):
         return False
-    return handler.stream in (sys.stdout, sys.__stdout__) or getattr(handler.stream, 'isatty', bool)()
+    return (
+        handler.stream in (sys.stdout, sys.__stdout__) or getattr(handler.stream, 'isatty', bool)()
+    )
 
 
 def _is_interactive(console: Console, is_stdout: bool) -> bool:
     # rich calls a pipe a terminal when FORCE_COLOR is set, as it is on some build servers: ask stdout itself.
-    return console.is_terminal and not console.is_dumb_terminal and (not is_stdout or sys.stdout.isatty())
+    return (
+        console.is_terminal
+        and not console.is_dumb_terminal
+        and (not is_stdout or sys.stdout.isatty())
+    )
 
 
 def _format_note(hub, mode: str) -> str:
     """'12.3 it/s  eta 0:01:02  loss 0.4321' from the scalars that mmengine's timer and model outputs have written."""
     scalars, eta = hub.log_scalars, hub.get_info('eta')
-    seconds = scalars[f'{mode}/time'].mean(_SPEED_WINDOW) if f'{mode}/time' in scalars else 0.
-    parts = [f'{1 / seconds:.{2 if seconds > .1 else 0}f} it/s'] if seconds > 0 else []
+    seconds = scalars[f'{mode}/time'].mean(_SPEED_WINDOW) if f'{mode}/time' in scalars else 0.0
+    parts = [f'{1 / seconds:.{2 if seconds > 0.1 else 0}f} it/s'] if seconds > 0 else []
     parts += [f'eta {datetime.timedelta(seconds=int(eta))}'] if eta is not None else []
-    parts += [f'loss {scalars["train/loss"].current():.4f}'] if mode == 'train' and 'train/loss' in scalars else []
+    parts += (
+        [f'loss {scalars["train/loss"].current():.4f}']
+        if mode == 'train' and 'train/loss' in scalars
+        else []
+    )
     return '  '.join(parts)

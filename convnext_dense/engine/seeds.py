@@ -1,4 +1,5 @@
 """Random numbers that do not depend on what happened before, so that a resumed run equals an uninterrupted one."""
+
 from __future__ import annotations
 
 import random
@@ -22,7 +23,9 @@ class IterationSeedHook(Hook):
     priority = 'VERY_HIGH'
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        seed = int(np.random.SeedSequence((runner.seed, get_rank(), runner.iter)).generate_state(1)[0])
+        seed = int(
+            np.random.SeedSequence((runner.seed, get_rank(), runner.iter)).generate_state(1)[0]
+        )
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)

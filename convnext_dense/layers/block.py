@@ -1,4 +1,5 @@
 """The ConvNeXt block, V1 and V2."""
+
 from __future__ import annotations
 
 import torch
@@ -12,8 +13,14 @@ from convnext_dense.layers.norm import GlobalResponseNorm
 
 MEMORY = ('default', 'low', 'plain')
 RESIDUAL_DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
-_PARTS = dict(dwconv=(nn.Conv2d,), norm=(nn.LayerNorm,), pwconv1=(nn.Linear,), grn=(GlobalResponseNorm, type(None)),
-              pwconv2=(nn.Linear,), drop_path=(DropPath, nn.Identity))
+_PARTS = dict(
+    dwconv=(nn.Conv2d,),
+    norm=(nn.LayerNorm,),
+    pwconv1=(nn.Linear,),
+    grn=(GlobalResponseNorm, type(None)),
+    pwconv2=(nn.Linear,),
+    drop_path=(DropPath, nn.Identity),
+)
 _TENSORS = (Tensor, nn.Parameter)
 _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
@@ -49,19 +56,34 @@ class ConvNeXtBlock(nn.Module):
     @ 048efce; facebookresearch/ConvNeXt-V2 models/convnextv2.py:Block @ 2553895.
     """
 
-    def __init__(self, dim: int, *, drop_path: float = 0., layer_scale_init_value: float = 1e-6,
-                 use_grn: bool = False, norm_eps: float = 1e-6, dilation: int = 1, memory: str = 'default',
-                 residual_dtype: str | torch.dtype | None = None):
+    def __init__(
+        self,
+        dim: int,
+        *,
+        drop_path: float = 0.0,
+        layer_scale_init_value: float = 1e-6,
+        use_grn: bool = False,
+        norm_eps: float = 1e-6,
+        dilation: int = 1,
+        memory: str = 'default',
+        residual_dtype: str | torch.dtype | None = None,
+    ):
         super().__init__()
         if memory not in MEMORY:
             raise ValueError(f"memory must be 'default', 'low' or 'plain'; got {memory!r}")
         if residual_dtype not in (None, *RESIDUAL_DTYPES, *RESIDUAL_DTYPES.values()):
-            raise ValueError("residual_dtype must be None (torch's promotion), 'float32', 'bfloat16' or 'float16'; "
-                             f'got {residual_dtype!r}')
+            raise ValueError(
+                "residual_dtype must be None (torch's promotion), 'float32', 'bfloat16' or 'float16'; "
+                f'got {residual_dtype!r}'
+            )
         self.memory = memory
-        self.residual_dtype = RESIDUAL_DTYPES[residual_dtype] if isinstance(residual_dtype, str) else residual_dtype
+        self.residual_dtype = (
+            RESIDUAL_DTYPES[residual_dtype] if isinstance(residual_dtype, str) else residual_dtype
+        )
         self.optimized, self._packed = False, None
-        self.dwconv = nn.Conv2d(dim, dim, kernel_size=7, padding=3 * dilation, dilation=dilation, groups=dim)
+        self.dwconv = nn.Conv2d(
+            dim, dim, kernel_size=7, padding=3 * dilation, dilation=dilation, groups=dim
+        )
         self.norm = nn.LayerNorm(dim, eps=norm_eps)
         self.pwconv1 = nn.Linear(dim, 4 * dim)
         self.grn = GlobalResponseNorm(4 * dim) if use_grn else None
@@ -70,21 +92,33 @@ class ConvNeXtBlock(nn.Module):
         self.gamma = nn.Parameter(gamma) if layer_scale_init_value > 0 else None
         # The stride of an axis of one is free: this is the one that gradients of channels-last maps come with, and
         # DistributedDataParallel copies and warns when the two differ.
-        self.dwconv.weight = nn.Parameter(self.dwconv.weight.detach().as_strided((dim, 1, 7, 7), (49, 1, 7, 1)))
+        self.dwconv.weight = nn.Parameter(
+            self.dwconv.weight.detach().as_strided((dim, 1, 7, 7), (49, 1, 7, 1))
+        )
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         autocast = _autocast_dtype(x)
-        if self.memory == 'plain' or torch.compiler.is_compiling() or self._is_small(x) or self.why_plain(x):
+        if (
+            self.memory == 'plain'
+            or torch.compiler.is_compiling()
+            or self._is_small(x)
+            or self.why_plain(x)
+        ):
             y = self._plain(x)
             return y.to(self.residual_dtype) if autocast and self.residual_dtype else y
         dtype = autocast or x.dtype
         promoted = torch.promote_types(x.dtype, dtype if self.gamma is None else self.gamma.dtype)
         result_dtype = self.residual_dtype if autocast and self.residual_dtype else promoted
-        grn_eps = 0. if self.grn is None else self.grn.eps
+        grn_eps = 0.0 if self.grn is None else self.grn.eps
         settings = lean.Settings(self.norm.eps, grn_eps, self.memory == 'low', dtype, result_dtype)
         x, weights = x.permute(0, 2, 3, 1).contiguous(), self._weights()
-        if self.optimized and not self.training and not torch.is_grad_enabled() and not inference.why_not(x, dtype):
+        if (
+            self.optimized
+            and not self.training
+            and not torch.is_grad_enabled()
+            and not inference.why_not(x, dtype)
+        ):
             out = self._pack(weights, settings)(x)
         else:
             out = lean.run(x, self._drop_path_scale(x), settings, weights)
@@ -100,8 +134,11 @@ class ConvNeXtBlock(nn.Module):
             reasons.append(f'the map, {tuple(x.shape)}, is so small that plain is faster')
         if type(x) not in _TENSORS or x.is_meta:
             reasons.append(f'the input is a {type(x).__name__} on {x.device}: no plain tensor')
-        reasons += [f'{name} was replaced or has hooks' for name, types in _PARTS.items()
-                    if _is_changed(getattr(self, name), types)]
+        reasons += [
+            f'{name} was replaced or has hooks'
+            for name, types in _PARTS.items()
+            if _is_changed(getattr(self, name), types)
+        ]
         if reasons:
             return reasons
         weights = self._weights()
@@ -112,14 +149,21 @@ class ConvNeXtBlock(nn.Module):
             return False
         # On a CPU torch sums LayerNorm's gradients in bf16 or fp16, where these are the dtype: it loses digits.
         half = _autocast_dtype(x) is not None or x.dtype in (torch.bfloat16, torch.float16)
-        return lean.is_small(x, self.optimized and not self.training, wanted=half or self.memory == 'low')
+        return lean.is_small(
+            x, self.optimized and not self.training, wanted=half or self.memory == 'low'
+        )
 
     def _why_plain_settings(self, weights: lean.Weights) -> list[str]:
         conv, reasons = self.dwconv, []
         if conv.dilation != (1, 1):
             reasons.append(f'the depthwise convolution is dilated by {conv.dilation[0]}')
         elif (conv.kernel_size, conv.stride, conv.padding, conv.groups, conv.padding_mode) != (
-                (7, 7), (1, 1), (3, 3), conv.in_channels, 'zeros'):
+            (7, 7),
+            (1, 1),
+            (3, 3),
+            conv.in_channels,
+            'zeros',
+        ):
             reasons.append('the depthwise convolution is not 7x7 with stride 1 between zeros')
         if any(one is None for one in (*weights[:6], weights.pwconv2_bias)):
             reasons.append('a part has no weight or bias')
@@ -127,24 +171,44 @@ class ConvNeXtBlock(nn.Module):
 
     def _why_plain_weights(self, weights: lean.Weights, x: Tensor) -> list[str]:
         weights = [one for one in weights if one is not None]
-        types, dtypes, autocast = set(map(type, weights)), {one.dtype for one in weights}, _autocast_dtype(x)
-        reasons = [f'a weight is a {one.__name__}, no plain tensor' for one in types.difference(_TENSORS)]
+        types, dtypes, autocast = (
+            set(map(type, weights)),
+            {one.dtype for one in weights},
+            _autocast_dtype(x),
+        )
+        reasons = [
+            f'a weight is a {one.__name__}, no plain tensor' for one in types.difference(_TENSORS)
+        ]
         if autocast and torch.float64 in (x.dtype, *dtypes):
             reasons.append('autocast leaves torch.float64 as it is')
         if len(dtypes if autocast else dtypes | {x.dtype}) > 1:
-            reasons.append(f"the input is {x.dtype}, the weights are {' and '.join(sorted(map(str, dtypes)))}")
+            reasons.append(
+                f'the input is {x.dtype}, the weights are {" and ".join(sorted(map(str, dtypes)))}'
+            )
         return reasons
 
     def _weights(self) -> lean.Weights:
         grn = (None, None) if self.grn is None else (self.grn.gamma, self.grn.beta)
-        return lean.Weights(self.dwconv.weight, self.dwconv.bias, self.norm.weight, self.norm.bias, self.pwconv1.weight,
-                            self.pwconv1.bias, *grn, self.pwconv2.weight, self.pwconv2.bias, self.gamma)
+        return lean.Weights(
+            self.dwconv.weight,
+            self.dwconv.bias,
+            self.norm.weight,
+            self.norm.bias,
+            self.pwconv1.weight,
+            self.pwconv1.bias,
+            *grn,
+            self.pwconv2.weight,
+            self.pwconv2.bias,
+            self.gamma,
+        )
 
     def _drop_path_scale(self, x: Tensor) -> Tensor | None:
         """Each sample's factor (N,), 0 or 1 / (1 - p), as timm draws it for the branch."""
         if not self.drop_path.training or not isinstance(self.drop_path, DropPath):
             return None
-        ones = torch.ones(len(x), 1, 1, 1, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+        ones = torch.ones(
+            len(x), 1, 1, 1, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device
+        )
         return self.drop_path(ones).view(-1)
 
     def _pack(self, weights: lean.Weights, settings: lean.Settings) -> inference.Packed:
@@ -158,11 +222,17 @@ class ConvNeXtBlock(nn.Module):
         return super().train(mode)
 
     def __getstate__(self):
-        return self.__dict__ | dict(_packed=None)  # oneDNN's tensors can be neither copied nor saved
+        return self.__dict__ | dict(
+            _packed=None
+        )  # oneDNN's tensors can be neither copied nor saved
 
     def _plain(self, x: Tensor) -> Tensor:
-        y = self.dwconv(x).permute(0, 2, 3, 1)  # (N, H, W, C): a pixel's channels lie side by side from here
-        y = F.gelu(self.pwconv1(self.norm(y)))  # (N, H, W, 4C); the exact GELU (erf), as the authors
+        y = self.dwconv(x).permute(
+            0, 2, 3, 1
+        )  # (N, H, W, C): a pixel's channels lie side by side from here
+        y = F.gelu(
+            self.pwconv1(self.norm(y))
+        )  # (N, H, W, 4C); the exact GELU (erf), as the authors
         if self.grn is not None:
             y = self.grn(y)
         y = self.pwconv2(y)
@@ -192,4 +262,8 @@ def _is_changed(part: nn.Module | None, types: tuple[type, ...]) -> bool:
 
 def _autocast_dtype(x: Tensor) -> torch.dtype | None:
     device = x.device.type
-    return torch.get_autocast_dtype(device) if device != 'meta' and torch.is_autocast_enabled(device) else None
+    return (
+        torch.get_autocast_dtype(device)
+        if device != 'meta' and torch.is_autocast_enabled(device)
+        else None
+    )

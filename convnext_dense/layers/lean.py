@@ -1,4 +1,5 @@
 """The block as one function with a backward pass of its own, which keeps little and makes the rest again."""
+
 from __future__ import annotations
 
 import itertools
@@ -13,7 +14,9 @@ from convnext_dense.layers.lean_norm import Weights
 from convnext_dense.ops import dispatch, functional
 
 PIECE = 2048  # pixels: few enough for a CPU's caches to hold the hidden layer of the first stages' large maps
-SMALL = 2 ** 17  # elements of a CPU's map: with fewer, the lean form's many small calls cost more than it saves
+SMALL = (
+    2**17
+)  # elements of a CPU's map: with fewer, the lean form's many small calls cost more than it saves
 WIDE = 768  # channels: with as many, it saves more in the products of the weights
 
 
@@ -39,7 +42,9 @@ def run(x: Tensor, scale: Tensor | None, settings: Settings, weights: Weights) -
     Raises:
         RuntimeError: in a backward pass with ``create_graph=True``: there is no second derivative.
     """
-    if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in (x, *weights)):
+    if torch.is_grad_enabled() and any(
+        one is not None and one.requires_grad for one in (x, *weights)
+    ):
         return _Block.apply(x, scale, settings, *weights)
     return _forward(x, scale, settings, weights, keep=False)[0]
 
@@ -71,11 +76,13 @@ class _Block(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(grad):
-            raise RuntimeError("memory='default' and memory='low' have neither second derivatives (create_graph=True) "
-                               "nor batched ones (is_grads_batched=True): build the model with memory='plain' for them")
+            raise RuntimeError(
+                "memory='default' and memory='low' have neither second derivatives (create_graph=True) "
+                "nor batched ones (is_grads_batched=True): build the model with memory='plain' for them"
+            )
         scale, *rest = ctx.saved_tensors
-        w, rest = Weights(*rest[:len(Weights._fields)]), rest[len(Weights._fields):]
-        x, *kept, hidden = *rest[:ctx.count], rest[ctx.count:]
+        w, rest = Weights(*rest[: len(Weights._fields)]), rest[len(Weights._fields) :]
+        x, *kept, hidden = *rest[: ctx.count], rest[ctx.count :]
         of_input, of_weights = ctx.needs_input_grad[0], any(ctx.needs_input_grad[3:])
         with torch.autocast(grad.device.type, enabled=False):
             grad = grad.contiguous()
@@ -103,13 +110,22 @@ def _forward(x: Tensor, scale: Tensor | None, settings: Settings, w: Weights, ke
         return out.all, hidden, x, *kept
 
 
-def _branch_backward(grad: Tensor, scale: Tensor | None, kept: list[Tensor], hidden: list[Tensor], settings: Settings,
-                     w: Weights, of_weights: bool) -> tuple[Tensor, dict[str, Tensor]]:
+def _branch_backward(
+    grad: Tensor,
+    scale: Tensor | None,
+    kept: list[Tensor],
+    hidden: list[Tensor],
+    settings: Settings,
+    w: Weights,
+    of_weights: bool,
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Gradients by dwconv's output, and by the weights behind it."""
     norm, mlp, whole = *_halves(grad, settings, w), _whole(grad, w)
     dy, sums, sums2 = _Map(grad.shape, whole), [], []
     do = mlp.round_grad(grad if scale is None else grad * scale.view(-1, 1, 1, 1))
-    for do, h, *kept in itertools.zip_longest(_pieces(do, whole), hidden, *(_pieces(one, whole) for one in kept)):
+    for do, h, *kept in itertools.zip_longest(
+        _pieces(do, whole), hidden, *(_pieces(one, whole) for one in kept)
+    ):
         a, *more = norm.normalize(*kept)
         da, new, new2 = mlp.backward(do, a, h, of_weights)
         part, *new_of_norm = norm.backward(da, *kept, *more)
@@ -119,7 +135,9 @@ def _branch_backward(grad: Tensor, scale: Tensor | None, kept: list[Tensor], hid
     return dy.all, norm.grads(*sums) | mlp.grads(*sums2) if of_weights else {}
 
 
-def _halves(x: Tensor, settings: Settings, w: Weights) -> tuple[lean_norm.OnMap | lean_norm.Folded, Mlp]:
+def _halves(
+    x: Tensor, settings: Settings, w: Weights
+) -> tuple[lean_norm.OnMap | lean_norm.Folded, Mlp]:
     norm = lean_norm.form(x)(w, settings.norm_eps, settings.dtype)
     return norm, Mlp(w, norm.weight1, norm.bias1, settings.grn_eps, settings.dtype)
 

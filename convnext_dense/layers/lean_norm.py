@@ -2,6 +2,7 @@
 
 Both forms keep one map for the depthwise convolution and LayerNorm, y = dwconv(x) or n = (y - mean) * rstd.
 """
+
 from __future__ import annotations
 
 from functools import cached_property
@@ -41,7 +42,7 @@ class OnMap:
 
     def convolve(self, x: Tensor) -> tuple[Tensor, ...]:
         """What is kept, maps (N, H, W, C): y."""
-        return functional.depthwise_conv(x, self.w.dwconv_weight, self.w.dwconv_bias),
+        return (functional.depthwise_conv(x, self.w.dwconv_weight, self.w.dwconv_bias),)
 
     def normalize(self, y: Tensor) -> tuple[Tensor, ...]:
         """pwconv1's input, and what more :meth:`backward` takes, from a piece of what is kept."""
@@ -51,9 +52,13 @@ class OnMap:
         """The gradient by y from that by pwconv1's input, and sums for :meth:`grads`."""
         return functional.layer_norm_backward(grad, y, mean, rstd, self.w.norm_weight)
 
-    def grads(self, dweight1: Tensor, dbias1: Tensor, dweight: Tensor, dbias: Tensor) -> dict[str, Tensor]:
+    def grads(
+        self, dweight1: Tensor, dbias1: Tensor, dweight: Tensor, dbias: Tensor
+    ) -> dict[str, Tensor]:
         """Gradients by the weights of LayerNorm and pwconv1, from all sums."""
-        return dict(norm_weight=dweight, norm_bias=dbias, pwconv1_weight=dweight1, pwconv1_bias=dbias1)
+        return dict(
+            norm_weight=dweight, norm_bias=dbias, pwconv1_weight=dweight1, pwconv1_bias=dbias1
+        )
 
 
 class Folded:
@@ -70,22 +75,28 @@ class Folded:
 
     @cached_property
     def bias1(self) -> Tensor:
-        return torch.addmv(self.w.pwconv1_bias, self.w.pwconv1_weight, self.w.norm_bias).to(self.dtype)
+        return torch.addmv(self.w.pwconv1_bias, self.w.pwconv1_weight, self.w.norm_bias).to(
+            self.dtype
+        )
 
     def convolve(self, x: Tensor) -> tuple[Tensor, ...]:
         """n (N, H, W, C) and rstd (N, H, W, 1)."""
-        n, rstd = functional.depthwise_normalize(x, self.w.dwconv_weight, self.w.dwconv_bias, self.eps)
+        n, rstd = functional.depthwise_normalize(
+            x, self.w.dwconv_weight, self.w.dwconv_bias, self.eps
+        )
         return n, rstd.unsqueeze(-1)
 
     def normalize(self, n: Tensor, rstd: Tensor) -> tuple[Tensor, ...]:
-        return n,
+        return (n,)
 
     def backward(self, grad: Tensor, n: Tensor, rstd: Tensor) -> tuple[Tensor, ...]:
-        return functional.normalize_backward(grad, n, rstd.squeeze(-1)),
+        return (functional.normalize_backward(grad, n, rstd.squeeze(-1)),)
 
     def grads(self, dweight1: Tensor, dbias1: Tensor) -> dict[str, Tensor]:
         w, weight = self.w, self.w.pwconv1_weight.to(dweight1.dtype)
-        grads = dict(norm_weight=torch.linalg.vecdot(dweight1, weight, dim=0), norm_bias=dbias1 @ weight)
+        grads = dict(
+            norm_weight=torch.linalg.vecdot(dweight1, weight, dim=0), norm_bias=dbias1 @ weight
+        )
         dweight1 = dweight1.mul_(w.norm_weight).addr_(dbias1, w.norm_bias.to(dbias1.dtype))
         return grads | dict(pwconv1_weight=dweight1, pwconv1_bias=dbias1)
 

@@ -1,4 +1,5 @@
 """The ConvNeXt trunk: stem, stages with downsampling between them, one map for each stage."""
+
 from __future__ import annotations
 
 import torch
@@ -48,10 +49,21 @@ class ConvNeXt(nn.Module):
     huggingface/pytorch-image-models timm/models/convnext.py:ConvNeXt @ v1.0.31, with equal outputs.
     """
 
-    def __init__(self, arch='tiny', in_channels: int = 3, *, num_stages: int | None = None,
-                 drop_path_rate: float = 0., layer_scale_init_value: float | None = None, frozen_stages: int = 0,
-                 norm_eval: bool = False, with_cp: bool = False, output_stride: int = 32, memory: str = 'default',
-                 residual_dtype: str | torch.dtype | None = None):
+    def __init__(
+        self,
+        arch='tiny',
+        in_channels: int = 3,
+        *,
+        num_stages: int | None = None,
+        drop_path_rate: float = 0.0,
+        layer_scale_init_value: float | None = None,
+        frozen_stages: int = 0,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        output_stride: int = 32,
+        memory: str = 'default',
+        residual_dtype: str | torch.dtype | None = None,
+    ):
         super().__init__()
         self.variant = get_variant(arch)
         self.depths, self.dims = self.variant.depths, self.variant.dims
@@ -66,30 +78,47 @@ class ConvNeXt(nn.Module):
         channels = (in_channels, *self.dims)
         eps = self.variant.norm_eps
         self.downsample_layers = nn.ModuleList(
-            _make_stem(*channels[:2], eps) if i == 0
-            else _make_downsample(channels[i], channels[i + 1], eps, self.dilations[i - 1], self.dilations[i])
-            for i in range(self.num_stages))
+            _make_stem(*channels[:2], eps)
+            if i == 0
+            else _make_downsample(
+                channels[i], channels[i + 1], eps, self.dilations[i - 1], self.dilations[i]
+            )
+            for i in range(self.num_stages)
+        )
         drop_path = iter(_drop_path_rates(drop_path_rate, sum(self.depths)))
         self.stages = nn.ModuleList(
-            nn.Sequential(*(ConvNeXtBlock(self.dims[i], drop_path=next(drop_path), use_grn=self.variant.use_grn,
-                                          layer_scale_init_value=layer_scale_init_value, norm_eps=eps,
-                                          dilation=self.dilations[i], memory=memory,
-                                          residual_dtype=residual_dtype)
-                            for _ in range(self.depths[i])))
-            for i in range(self.num_stages))
+            nn.Sequential(
+                *(
+                    ConvNeXtBlock(
+                        self.dims[i],
+                        drop_path=next(drop_path),
+                        use_grn=self.variant.use_grn,
+                        layer_scale_init_value=layer_scale_init_value,
+                        norm_eps=eps,
+                        dilation=self.dilations[i],
+                        memory=memory,
+                        residual_dtype=residual_dtype,
+                    )
+                    for _ in range(self.depths[i])
+                )
+            )
+            for i in range(self.num_stages)
+        )
         self.apply(_init_weights)
         self._freeze()
 
     @property
     def strides(self) -> tuple[int, ...]:
         """Input pixels for each pixel of a stage's map: (4, 8, 16, 32) for four stages that are not dilated."""
-        return tuple(4 * 2 ** i // dilation for i, dilation in enumerate(self.dilations))
+        return tuple(4 * 2**i // dilation for i, dilation in enumerate(self.dilations))
 
     @property
     def dilations(self) -> tuple[int, ...]:
         """Of each stage's depthwise convolutions: (1, 1, 1, 2) for ``output_stride`` 16, (1, 1, 2, 4) for 8."""
         dilated = self.output_stride < 32
-        return tuple(max(4 * 2 ** i // self.output_stride, 1) if dilated else 1 for i in range(self.num_stages))
+        return tuple(
+            max(4 * 2**i // self.output_stride, 1) if dilated else 1 for i in range(self.num_stages)
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         return in_memory_format_of(x, self.forward_stages(x))
@@ -101,9 +130,17 @@ class ConvNeXt(nn.Module):
         low = self.memory == 'low' and torch.is_grad_enabled() and not transforms()
         maps = []
         for downsample, stage in zip(self.downsample_layers, self.stages):
-            x = checkpoint(downsample, x, use_reentrant=False, preserve_rng_state=False) if low else downsample(x)
+            x = (
+                checkpoint(downsample, x, use_reentrant=False, preserve_rng_state=False)
+                if low
+                else downsample(x)
+            )
             for block in stage:
-                x = checkpoint(block, x, use_reentrant=False) if self.with_cp and self.training else block(x)
+                x = (
+                    checkpoint(block, x, use_reentrant=False)
+                    if self.with_cp and self.training
+                    else block(x)
+                )
             maps.append(x)
         return maps
 
@@ -139,41 +176,59 @@ class ConvNeXt(nn.Module):
 
     def _check_arguments(self, drop_path_rate: float, layer_scale_init_value: float):
         if not 1 <= self.num_stages <= len(self.depths):
-            raise ValueError(f'num_stages must be in 1..{len(self.depths)} for depths {self.depths}; '
-                             f'got {self.num_stages}')
+            raise ValueError(
+                f'num_stages must be in 1..{len(self.depths)} for depths {self.depths}; '
+                f'got {self.num_stages}'
+            )
         if self.output_stride not in (8, 16, 32):
-            raise ValueError('output_stride must be 8, 16 or 32 (as published, nothing dilated); '
-                             f'got {self.output_stride!r}')
+            raise ValueError(
+                'output_stride must be 8, 16 or 32 (as published, nothing dilated); '
+                f'got {self.output_stride!r}'
+            )
         if not isinstance(self.in_channels, int) or self.in_channels < 1:
             raise ValueError(f'in_channels must be a positive integer; got {self.in_channels!r}')
         if not 0 <= drop_path_rate < 1:
             raise ValueError(f'drop_path_rate is a probability in [0, 1); got {drop_path_rate}')
         if layer_scale_init_value < 0:
-            raise ValueError(f'layer_scale_init_value must be 0 (no layer scale) or more; got {layer_scale_init_value}')
+            raise ValueError(
+                f'layer_scale_init_value must be 0 (no layer scale) or more; got {layer_scale_init_value}'
+            )
         if layer_scale_init_value > 0 and self.variant.use_grn:
-            raise ValueError('ConvNeXt V2 has GRN in place of layer scale: use layer_scale_init_value=0 (or leave it '
-                             f'out) with use_grn=True; got {layer_scale_init_value}')
+            raise ValueError(
+                'ConvNeXt V2 has GRN in place of layer scale: use layer_scale_init_value=0 (or leave it '
+                f'out) with use_grn=True; got {layer_scale_init_value}'
+            )
         if self.frozen_stages > self.num_stages:
-            raise ValueError(f'frozen_stages must be at most {self.num_stages}, the number of stages that are built; '
-                             f'got {self.frozen_stages}')
+            raise ValueError(
+                f'frozen_stages must be at most {self.num_stages}, the number of stages that are built; '
+                f'got {self.frozen_stages}'
+            )
 
     def _check_input(self, x: Tensor):
         if torch.jit.is_tracing() or torch.compiler.is_compiling():
             return  # sizes are symbols here; a comparison would fix them
         if x.dim() != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(f'expected a batch of images (N, {self.in_channels}, H, W); got shape {tuple(x.shape)}. '
-                             'A single image needs a batch dimension: x[None]; other channels need in_channels=...')
+            raise ValueError(
+                f'expected a batch of images (N, {self.in_channels}, H, W); got shape {tuple(x.shape)}. '
+                'A single image needs a batch dimension: x[None]; other channels need in_channels=...'
+            )
         stride = self.strides[-1]
         if min(x.shape[2:]) < stride:
-            raise ValueError(f'images must be at least {stride} x {stride} px for {self.num_stages} stages; '
-                             f'got {x.shape[2]} x {x.shape[3]} (height x width). Resize or pad them.')
+            raise ValueError(
+                f'images must be at least {stride} x {stride} px for {self.num_stages} stages; '
+                f'got {x.shape[2]} x {x.shape[3]} (height x width). Resize or pad them.'
+            )
 
 
 def _make_stem(in_channels: int, dim: int, eps: float) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(in_channels, dim, kernel_size=4, stride=4), LayerNorm2d(dim, eps=eps))
+    return nn.Sequential(
+        nn.Conv2d(in_channels, dim, kernel_size=4, stride=4), LayerNorm2d(dim, eps=eps)
+    )
 
 
-def _make_downsample(in_dim: int, dim: int, eps: float, dilation_before: int, dilation: int) -> nn.Sequential:
+def _make_downsample(
+    in_dim: int, dim: int, eps: float, dilation_before: int, dilation: int
+) -> nn.Sequential:
     """Halves the sides where the dilation stays; keeps them where it grows."""
     if dilation == dilation_before:
         conv = nn.Conv2d(in_dim, dim, kernel_size=2, stride=2)
@@ -200,7 +255,7 @@ def _drop_path_rates(last: float, num_blocks: int) -> list[float]:
 def _init_weights(module: nn.Module):
     """The authors' initialization: normal of standard deviation 0.02 cut at 2, biases zero."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
-        nn.init.trunc_normal_(module.weight, std=.02)
+        nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
 
 

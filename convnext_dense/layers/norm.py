@@ -1,4 +1,5 @@
 """LayerNorm for image maps, and ConvNeXt V2's Global Response Normalization."""
+
 import torch
 from torch import Tensor, nn
 
@@ -17,8 +18,12 @@ class LayerNorm2d(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
         rows = x.permute(0, 2, 3, 1)
         if dispatch.choose('layer_norm', rows, self.weight, self.bias) == 'triton':
-            rows = rows.float() if torch.is_autocast_enabled(x.device.type) else rows  # as autocast does on GPUs
-            return functional.layer_norm(rows, self.weight, self.bias, self.eps)[0].permute(0, 3, 1, 2)
+            rows = (
+                rows.float() if torch.is_autocast_enabled(x.device.type) else rows
+            )  # as autocast does on GPUs
+            return functional.layer_norm(rows, self.weight, self.bias, self.eps)[0].permute(
+                0, 3, 1, 2
+            )
         return super().forward(rows).permute(0, 3, 1, 2)
 
 

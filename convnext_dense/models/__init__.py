@@ -1,4 +1,5 @@
 """What mmengine sees: the dense backbone, the classifier with its batches, and test-time augmentation."""
+
 from convnext_dense.models.backbone import ConvNeXt
 from convnext_dense.models.classifier import ConvNeXtClassifier
 from convnext_dense.models.preprocessor import ClassificationDataPreprocessor

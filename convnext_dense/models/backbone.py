@@ -1,4 +1,5 @@
 """The dense-prediction backbone: the trunk and one LayerNorm for each output."""
+
 from __future__ import annotations
 
 import copy
@@ -42,16 +43,37 @@ class ConvNeXt(layers.ConvNeXt, BaseModule):
     convnext.py @ 048efce. Differs: unused stages and norms are not built.
     """
 
-    def __init__(self, arch='tiny', in_channels: int = 3, *, out_indices: Sequence[int] = (0, 1, 2, 3),
-                 drop_path_rate: float = 0., layer_scale_init_value: float | None = None, frozen_stages: int = 0,
-                 norm_eval: bool = False, with_cp: bool = False, output_stride: int = 32, memory: str = 'default',
-                 residual_dtype: str | torch.dtype | None = None, init_cfg: dict | None = None):
+    def __init__(
+        self,
+        arch='tiny',
+        in_channels: int = 3,
+        *,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        drop_path_rate: float = 0.0,
+        layer_scale_init_value: float | None = None,
+        frozen_stages: int = 0,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        output_stride: int = 32,
+        memory: str = 'default',
+        residual_dtype: str | torch.dtype | None = None,
+        init_cfg: dict | None = None,
+    ):
         variant = get_variant(arch)
         indices = _check_out_indices(out_indices, len(variant.depths))
-        super().__init__(variant, in_channels, num_stages=indices[-1] + 1, drop_path_rate=drop_path_rate,
-                         layer_scale_init_value=layer_scale_init_value, frozen_stages=frozen_stages,
-                         norm_eval=norm_eval, with_cp=with_cp, output_stride=output_stride, memory=memory,
-                         residual_dtype=residual_dtype)
+        super().__init__(
+            variant,
+            in_channels,
+            num_stages=indices[-1] + 1,
+            drop_path_rate=drop_path_rate,
+            layer_scale_init_value=layer_scale_init_value,
+            frozen_stages=frozen_stages,
+            norm_eval=norm_eval,
+            with_cp=with_cp,
+            output_stride=output_stride,
+            memory=memory,
+            residual_dtype=residual_dtype,
+        )
         self.init_cfg = copy.deepcopy(init_cfg)
         self.out_indices = indices
         self.out_channels = tuple(self.dims[i] for i in indices)
@@ -62,13 +84,19 @@ class ConvNeXt(layers.ConvNeXt, BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         maps = self.forward_stages(x)
-        return in_memory_format_of(x, [getattr(self, f'norm{i}')(maps[i]) for i in self.out_indices])
+        return in_memory_format_of(
+            x, [getattr(self, f'norm{i}')(maps[i]) for i in self.out_indices]
+        )
 
     def init_weights(self):
         """Load ``init_cfg``'s checkpoint strictly and log what was loaded; any other ``init_cfg`` is mmengine's."""
-        if isinstance(self.init_cfg, (list, tuple)) and any(is_pretrained(cfg) for cfg in self.init_cfg):
-            raise CheckpointError("init_cfg must be dict(type='Pretrained', checkpoint=...) itself, not a list that "
-                                  f'holds it: the file sets every weight of the trunk; got {self.init_cfg}')
+        if isinstance(self.init_cfg, (list, tuple)) and any(
+            is_pretrained(cfg) for cfg in self.init_cfg
+        ):
+            raise CheckpointError(
+                "init_cfg must be dict(type='Pretrained', checkpoint=...) itself, not a list that "
+                f'holds it: the file sets every weight of the trunk; got {self.init_cfg}'
+            )
         if not is_pretrained(self.init_cfg):
             super().init_weights()
         elif not self._is_init:
@@ -78,12 +106,18 @@ class ConvNeXt(layers.ConvNeXt, BaseModule):
 
 def _check_out_indices(out_indices: Sequence[int], num_stages: int) -> tuple[int, ...]:
     if not isinstance(out_indices, Sequence) or not all(isinstance(i, int) for i in out_indices):
-        raise ValueError(f'out_indices must be a sequence of stage numbers such as (0, 1, 2, 3); got {out_indices!r}')
+        raise ValueError(
+            f'out_indices must be a sequence of stage numbers such as (0, 1, 2, 3); got {out_indices!r}'
+        )
     if not out_indices or not all(-num_stages <= i < num_stages for i in out_indices):
-        raise ValueError(f'out_indices must name at least one stage in 0..{num_stages - 1} (or '
-                         f'-{num_stages}..-1, from the last); got {out_indices!r}')
+        raise ValueError(
+            f'out_indices must name at least one stage in 0..{num_stages - 1} (or '
+            f'-{num_stages}..-1, from the last); got {out_indices!r}'
+        )
     indices = tuple(i % num_stages for i in out_indices)
     if list(indices) != sorted(set(indices)):
-        raise ValueError(f'out_indices must be ascending and name each stage once; got {out_indices!r}, which means '
-                         f'stages {indices}. Maps are returned in that order.')
+        raise ValueError(
+            f'out_indices must be ascending and name each stage once; got {out_indices!r}, which means '
+            f'stages {indices}. Maps are returned in that order.'
+        )
     return indices

@@ -1,4 +1,5 @@
 """The image classifier: the trunk, global average pooling, one LayerNorm and a linear head."""
+
 from __future__ import annotations
 
 import copy
@@ -45,33 +46,58 @@ class ConvNeXtClassifier(layers.ConvNeXt, BaseModel):
     facebookresearch/ConvNeXt-V2 models/convnextv2.py @ 2553895.
     """
 
-    def __init__(self, arch='tiny', in_channels: int = 3, *, num_classes: int = 1000, drop_path_rate: float = 0.,
-                 layer_scale_init_value: float | None = None, dropout: float = 0., head_init_scale: float = 1.,
-                 frozen_stages: int = 0, norm_eval: bool = False, with_cp: bool = False, memory: str = 'default',
-                 residual_dtype: str | torch.dtype | None = None,
-                 data_preprocessor: dict | nn.Module | None = None, init_cfg: dict | None = None):
+    def __init__(
+        self,
+        arch='tiny',
+        in_channels: int = 3,
+        *,
+        num_classes: int = 1000,
+        drop_path_rate: float = 0.0,
+        layer_scale_init_value: float | None = None,
+        dropout: float = 0.0,
+        head_init_scale: float = 1.0,
+        frozen_stages: int = 0,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        memory: str = 'default',
+        residual_dtype: str | torch.dtype | None = None,
+        data_preprocessor: dict | nn.Module | None = None,
+        init_cfg: dict | None = None,
+    ):
         variant = get_variant(arch)
         if not isinstance(num_classes, int) or num_classes < 1:
-            raise ValueError(f'num_classes must be a positive integer; got {num_classes!r}. For features without a '
-                             "head use mode='tensor', output='pre_logits'")
+            raise ValueError(
+                f'num_classes must be a positive integer; got {num_classes!r}. For features without a '
+                "head use mode='tensor', output='pre_logits'"
+            )
         if not 0 <= dropout < 1:
             raise ValueError(f'dropout is a probability in [0, 1); got {dropout}')
-        super().__init__(variant, in_channels, drop_path_rate=drop_path_rate, frozen_stages=frozen_stages,
-                         layer_scale_init_value=layer_scale_init_value, norm_eval=norm_eval, with_cp=with_cp,
-                         memory=memory, residual_dtype=residual_dtype)
+        super().__init__(
+            variant,
+            in_channels,
+            drop_path_rate=drop_path_rate,
+            frozen_stages=frozen_stages,
+            layer_scale_init_value=layer_scale_init_value,
+            norm_eval=norm_eval,
+            with_cp=with_cp,
+            memory=memory,
+            residual_dtype=residual_dtype,
+        )
         self.num_classes = num_classes
         self.init_cfg = copy.deepcopy(init_cfg)
         self.data_preprocessor = _build_preprocessor(data_preprocessor, num_classes)
         self.norm = nn.LayerNorm(self.dims[-1], eps=variant.norm_eps)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.dims[-1], num_classes)
-        nn.init.trunc_normal_(self.head.weight, std=.02)
+        nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         with torch.no_grad():
             self.head.weight.mul_(head_init_scale)
         self.train(self.training)  # the norm above came after the first look at norm_eval
 
-    def forward(self, inputs: Tensor, data_samples=None, mode: str = 'tensor', output: str = 'logits'):
+    def forward(
+        self, inputs: Tensor, data_samples=None, mode: str = 'tensor', output: str = 'logits'
+    ):
         """Run on normalized images (N, in_channels, H, W).
 
         Args:
@@ -82,8 +108,10 @@ class ConvNeXtClassifier(layers.ConvNeXt, BaseModel):
             output: 'logits' (N, K); 'pre_logits', the normed vector (N, dims[-1]); 'maps', the raw map of every stage.
         """
         if output not in _OUTPUTS or (output != 'logits' and mode != 'tensor'):
-            raise ValueError(f"output must be one of {_OUTPUTS}, and 'logits' unless mode is 'tensor'; got "
-                             f'output={output!r} with mode={mode!r}')
+            raise ValueError(
+                f"output must be one of {_OUTPUTS}, and 'logits' unless mode is 'tensor'; got "
+                f'output={output!r} with mode={mode!r}'
+            )
         if output == 'maps':
             return super().forward(inputs)
         features = self.norm(self.forward_stages(inputs)[-1].mean(dim=(2, 3)))  # (N, dims[-1])
@@ -119,12 +147,16 @@ def _build_preprocessor(cfg: dict | nn.Module | None, num_classes: int) -> nn.Mo
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean over the batch of -sum_k target_k log softmax(logits)_k, in fp32; integer targets are one class each."""
     if not isinstance(targets, Tensor):
-        raise ValueError("mode='loss' needs data_samples: a tensor of labels (N,) or of probabilities (N, K); "
-                         f'got {type(targets).__name__}')
+        raise ValueError(
+            "mode='loss' needs data_samples: a tensor of labels (N,) or of probabilities (N, K); "
+            f'got {type(targets).__name__}'
+        )
     return F.cross_entropy(logits.float(), targets)
 
 
-def _add_predictions(logits: Tensor, samples: list[BaseDataElement] | None) -> list[BaseDataElement]:
+def _add_predictions(
+    logits: Tensor, samples: list[BaseDataElement] | None
+) -> list[BaseDataElement]:
     samples = [BaseDataElement() for _ in logits] if samples is None else samples
     for sample, scores in zip(samples, logits.float().softmax(dim=1), strict=True):
         sample.pred_scores, sample.pred_label = scores, scores.argmax()

@@ -1,4 +1,5 @@
 """Batches for the classifier: normalization, random erasing, Mixup and CutMix, on the model's device."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from convnext_dense.registry import MODELS
 
-_MEAN, _STD = (tuple(255 * v for v in values) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
+_MEAN, _STD = (
+    tuple(255 * v for v in values) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+)
 
 
 @MODELS.register_module()
@@ -38,16 +41,28 @@ class ClassificationDataPreprocessor(BaseDataPreprocessor):
     Differs: normalizes and erases whole batches on the device, so that workers hand over bytes.
     """
 
-    def __init__(self, num_classes: int = 1000, *, mean: Sequence[float] = _MEAN, std: Sequence[float] = _STD,
-                 label_smoothing: float = 0., mixup: Mapping | None = None, random_erasing: Mapping | None = None,
-                 non_blocking: bool = True):
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        *,
+        mean: Sequence[float] = _MEAN,
+        std: Sequence[float] = _STD,
+        label_smoothing: float = 0.0,
+        mixup: Mapping | None = None,
+        random_erasing: Mapping | None = None,
+        non_blocking: bool = True,
+    ):
         super().__init__(non_blocking)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'label_smoothing is in [0, 1); got {label_smoothing}')
         self.num_classes, self.label_smoothing = num_classes, label_smoothing
         self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
-        self.mixup = Mixup(num_classes=num_classes, label_smoothing=label_smoothing, **mixup) if mixup else None
+        self.mixup = (
+            Mixup(num_classes=num_classes, label_smoothing=label_smoothing, **mixup)
+            if mixup
+            else None
+        )
         self.erase = RandomErasing(**random_erasing) if random_erasing else None
 
     def forward(self, data: dict, training: bool = False) -> dict:
@@ -57,9 +72,13 @@ class ClassificationDataPreprocessor(BaseDataPreprocessor):
             ValueError: a label that is none of the classes, or an odd batch where Mixup needs pairs.
         """
         labels = None if data.get('gt_label') is None else torch.as_tensor(data['gt_label'])
-        if labels is not None and not 0 <= labels.min() <= labels.max() < self.num_classes:  # before it is on a GPU
-            raise ValueError(f'labels must be in 0..{self.num_classes - 1}, as the classifier has num_classes='
-                             f'{self.num_classes}; got {labels.min()}..{labels.max()}: is it the right data set?')
+        if (
+            labels is not None and not 0 <= labels.min() <= labels.max() < self.num_classes
+        ):  # before it is on a GPU
+            raise ValueError(
+                f'labels must be in 0..{self.num_classes - 1}, as the classifier has num_classes='
+                f'{self.num_classes}; got {labels.min()}..{labels.max()}: is it the right data set?'
+            )
         data = self.cast_data(dict(data, gt_label=labels))
         images, labels = data['inputs'], data['gt_label']
         if not isinstance(images, Tensor):
@@ -67,7 +86,9 @@ class ClassificationDataPreprocessor(BaseDataPreprocessor):
         images = (images.float() - self.mean) / self.std
         if training:
             return dict(zip(('inputs', 'data_samples'), self._augment(images, labels)))
-        return dict(inputs=images, data_samples=_make_samples(len(images), labels, data.get('img_path')))
+        return dict(
+            inputs=images, data_samples=_make_samples(len(images), labels, data.get('img_path'))
+        )
 
     def _augment(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if labels is None:
@@ -78,13 +99,19 @@ class ClassificationDataPreprocessor(BaseDataPreprocessor):
         if self.mixup is None:
             return images, mixup_target(labels, self.num_classes, smoothing=self.label_smoothing)
         if len(images) % 2:
-            raise ValueError(f'Mixup pairs the images of a batch: the batch must be even, got {len(images)}. Set '
-                             'train_dataloader.batch_size to an even number, with drop_last=True')
+            raise ValueError(
+                f'Mixup pairs the images of a batch: the batch must be even, got {len(images)}. Set '
+                'train_dataloader.batch_size to an even number, with drop_last=True'
+            )
         return self.mixup(images, labels)
 
 
-def _make_samples(count: int, labels: Tensor | None, paths: Sequence[str] | None) -> list[BaseDataElement]:
-    samples = [BaseDataElement(metainfo=dict(img_path=paths[i]) if paths else None) for i in range(count)]
+def _make_samples(
+    count: int, labels: Tensor | None, paths: Sequence[str] | None
+) -> list[BaseDataElement]:
+    samples = [
+        BaseDataElement(metainfo=dict(img_path=paths[i]) if paths else None) for i in range(count)
+    ]
     for sample, label in zip(samples, [] if labels is None else labels):
         sample.gt_label = label
     return samples

@@ -1,4 +1,5 @@
 """mmengine's ``init_cfg`` of type 'Pretrained', made strict for whatever holds a ConvNeXt of ours."""
+
 from __future__ import annotations
 
 import logging
@@ -26,8 +27,12 @@ def init_pretrained(module: nn.Module, init_cfg: dict) -> LoadReport:
     print_log(report.details(), logger='current', level=logging.DEBUG)
     if not report.complete:
         random = [*report.missing, *report.misshapen]
-        print_log(f'{report.source} was loaded with strict=False: {len(random)} weights that it should give stay '
-                  f'random: {", ".join(random)}', logger='current', level=logging.WARNING)
+        print_log(
+            f'{report.source} was loaded with strict=False: {len(random)} weights that it should give stay '
+            f'random: {", ".join(random)}',
+            logger='current',
+            level=logging.WARNING,
+        )
     return report
 
 
@@ -39,17 +44,23 @@ def init_pretrained(module: nn.Module, init_cfg: dict) -> LoadReport:
 class PretrainedInit(mm.PretrainedInit):
     """mmengine's initializer; for a module that holds a ConvNeXt of ours, :func:`load_pretrained` with its fields."""
 
-    def __init__(self, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu', **options):
+    def __init__(
+        self, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu', **options
+    ):
         super().__init__(checkpoint, prefix, map_location)
         self.options = options
 
     def __call__(self, module: nn.Module) -> None:
         if any(isinstance(part, layers.ConvNeXt) for part in module.modules()):
-            init_pretrained(module, dict(checkpoint=self.checkpoint, prefix=self.prefix, **self.options))
+            init_pretrained(
+                module, dict(checkpoint=self.checkpoint, prefix=self.prefix, **self.options)
+            )
             if hasattr(module, '_params_init_info'):  # while mmengine keeps account
                 mm.update_init_info(module, init_info=self._get_init_info())
         elif self.options:
-            raise TypeError(f"init_cfg of type 'Pretrained' takes {', '.join(self.options)} only for models with a "
-                            f'convnext_dense.ConvNeXt; {type(module).__name__} has none')
+            raise TypeError(
+                f"init_cfg of type 'Pretrained' takes {', '.join(self.options)} only for models with a "
+                f'convnext_dense.ConvNeXt; {type(module).__name__} has none'
+            )
         else:
             super().__call__(module)

@@ -1,4 +1,5 @@
 """Test-time augmentation of a detector, with masks."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -45,21 +46,31 @@ class DetTTAModel(BaseTTAModel):
         super().__init__(module=module, **kwargs)
         nms = tta_cfg.get('nms') or {}
         if nms.get('type') != 'nms' or 'iou_threshold' not in nms or 'max_per_img' not in tta_cfg:
-            raise ValueError("tta_cfg must be dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100) with any "
-                             f'two numbers; got {tta_cfg}')
+            raise ValueError(
+                "tta_cfg must be dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100) with any "
+                f'two numbers; got {tta_cfg}'
+            )
         self.iou_threshold, self.max_per_img = nms['iou_threshold'], tta_cfg['max_per_img']
 
-    def merge_preds(self, data_samples_list: Sequence[Sequence[BaseDataElement]]) -> list[BaseDataElement]:
+    def merge_preds(
+        self, data_samples_list: Sequence[Sequence[BaseDataElement]]
+    ) -> list[BaseDataElement]:
         """One sample for each image from its views' samples, ``pred_instances`` merged, in the original's pixels."""
         return [self._merge(views) for views in data_samples_list]
 
     @torch.no_grad()
     def _merge(self, views: Sequence[BaseDataElement]) -> BaseDataElement:
         if len({'masks' in view.pred_instances for view in views}) > 1:
-            raise ValueError('some views of an image have masks and others do not: every view must predict the same')
+            raise ValueError(
+                'some views of an image have masks and others do not: every view must predict the same'
+            )
         found = [_flip_back(view) for view in views]
-        boxes, scores, labels = (torch.cat([one[name] for one in found]) for name in ('bboxes', 'scores', 'labels'))
-        kept = batched_nms(boxes.float(), scores.float(), labels, self.iou_threshold)[:self.max_per_img]
+        boxes, scores, labels = (
+            torch.cat([one[name] for one in found]) for name in ('bboxes', 'scores', 'labels')
+        )
+        kept = batched_nms(boxes.float(), scores.float(), labels, self.iou_threshold)[
+            : self.max_per_img
+        ]
         merged = InstanceData(bboxes=boxes[kept], scores=scores[kept], labels=labels[kept])
         if 'masks' in found[0]:
             numbers = [(i, j) for i, one in enumerate(found) for j in range(len(one))]
@@ -68,7 +79,9 @@ class DetTTAModel(BaseTTAModel):
         sample.pred_instances = merged
         return sample
 
-    def _vote(self, found: Sequence[InstanceData], merged: InstanceData, sources: list[tuple[int, int]]) -> Tensor:
+    def _vote(
+        self, found: Sequence[InstanceData], merged: InstanceData, sources: list[tuple[int, int]]
+    ) -> Tensor:
         """(n, H, W) bool: the voted masks of the n merged detections; ``sources``: the view and number of each."""
         masks = found[0].masks.new_zeros((len(merged), *found[0].masks.shape[1:]))
         best = [_find_best(one, merged, self.iou_threshold) for one in found]
@@ -85,8 +98,10 @@ def _flip_back(view: BaseDataElement) -> InstanceData:
     """The view's boxes (xyxy) and masks as seen in the original image, whose size they already have."""
     missing = [key for key in _KEYS if key not in view.metainfo]
     if missing:
-        raise ValueError(f'a view does not hold {missing}: in tta_pipeline, PackDetInputs needs meta_keys with '
-                         f'{", ".join(_KEYS)}, and RandomFlip must come before it; see configs/_base_/coco.py')
+        raise ValueError(
+            f'a view does not hold {missing}: in tta_pipeline, PackDetInputs needs meta_keys with '
+            f'{", ".join(_KEYS)}, and RandomFlip must come before it; see configs/_base_/coco.py'
+        )
     pred = view.pred_instances
     found = InstanceData(bboxes=pred.bboxes, scores=pred.scores, labels=pred.labels)
     if 'masks' in pred:
@@ -104,7 +119,9 @@ def _flip_back(view: BaseDataElement) -> InstanceData:
 def _box_masks(masks: Tensor) -> Tensor:
     """(n, 4) xyxy: the boxes around the masks, zeros around an empty one."""
     boxes, filled = torch.zeros(len(masks), 4, device=masks.device), masks.flatten(1).any(1)
-    boxes[filled] = masks_to_boxes(masks[filled]) + boxes.new_tensor((0, 0, 1, 1))  # theirs end at the last pixel
+    boxes[filled] = masks_to_boxes(masks[filled]) + boxes.new_tensor(
+        (0, 0, 1, 1)
+    )  # theirs end at the last pixel
     return boxes
 
 
@@ -123,5 +140,5 @@ def _find_best(found: InstanceData, merged: InstanceData, iou_threshold: float) 
     if not len(found):
         return [-1] * len(merged)
     iou = box_iou(merged.bboxes.float(), found.bboxes.float())
-    value, index = iou.masked_fill(merged.labels[:, None] != found.labels, -1.).max(1)
+    value, index = iou.masked_fill(merged.labels[:, None] != found.labels, -1.0).max(1)
     return torch.where(value >= iou_threshold, index, -1).tolist()

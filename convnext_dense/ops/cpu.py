@@ -1,4 +1,5 @@
 """The block's operations in the forms that are fastest on a CPU. What they take and return stands in ``reference``."""
+
 import functools
 
 import torch
@@ -11,23 +12,41 @@ from convnext_dense.ops import products, reference
 _TILE = (64, 64)
 
 
-def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, keep: bool = True) -> tuple[Tensor, Tensor]:
+def linear_gelu(
+    x: Tensor, weight: Tensor, bias: Tensor, keep: bool = True
+) -> tuple[Tensor, Tensor]:
     hidden = products.linear(x, weight, bias.to(x.dtype))
     return F.gelu(hidden), hidden if keep else hidden.new_empty(0)
 
 
-def mlp_backward(x: Tensor, weight1: Tensor, bias1: Tensor, grad: Tensor, weight2: Tensor,
-                 sample_scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def mlp_backward(
+    x: Tensor,
+    weight1: Tensor,
+    bias1: Tensor,
+    grad: Tensor,
+    weight2: Tensor,
+    sample_scale: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     hidden = products.linear(x, weight1, bias1.to(x.dtype))
     return reference.gelu_backward(hidden, products.input_grad(grad, weight2), sample_scale)
 
 
-def linear_residual(x: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor | None, sample_scale: Tensor | None,
-                    residual: Tensor) -> Tensor:
-    return reference.add_scaled(residual, products.linear(x, weight, bias.to(x.dtype)), gamma, sample_scale)
+def linear_residual(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    gamma: Tensor | None,
+    sample_scale: Tensor | None,
+    residual: Tensor,
+) -> Tensor:
+    return reference.add_scaled(
+        residual, products.linear(x, weight, bias.to(x.dtype)), gamma, sample_scale
+    )
 
 
-def depthwise_input_grad(grad: Tensor, weight: Tensor, residual_grad: Tensor | None = None) -> Tensor:
+def depthwise_input_grad(
+    grad: Tensor, weight: Tensor, residual_grad: Tensor | None = None
+) -> Tensor:
     dx = reference.depthwise_input_grad(grad, weight)
     if residual_grad is None:
         return dx
@@ -57,9 +76,15 @@ def _correlate(x: Tensor, kernel: Tensor) -> Tensor:
     if height <= _TILE[0] and width <= _TILE[1]:
         return F.conv2d(x, kernel, padding=3, groups=channels)
     x = F.pad(x, (3, 3, 3, 3))
-    return sum(F.conv2d(x[:, :, h:h + _TILE[0] + 6, w:w + _TILE[1] + 6], kernel[:, :, h:h + _TILE[0], w:w + _TILE[1]],
-                        groups=channels).to(torch.promote_types(x.dtype, torch.float32))
-               for h in range(0, height, _TILE[0]) for w in range(0, width, _TILE[1]))
+    return sum(
+        F.conv2d(
+            x[:, :, h : h + _TILE[0] + 6, w : w + _TILE[1] + 6],
+            kernel[:, :, h : h + _TILE[0], w : w + _TILE[1]],
+            groups=channels,
+        ).to(torch.promote_types(x.dtype, torch.float32))
+        for h in range(0, height, _TILE[0])
+        for w in range(0, width, _TILE[1])
+    )
 
 
 _WAYS = {'forward': _by_forward, 'backward': reference.depthwise_weight_grad}
@@ -68,10 +93,16 @@ _WAYS = {'forward': _by_forward, 'backward': reference.depthwise_weight_grad}
 def _way(x: Tensor) -> str:
     if not x.numel() or x.dtype == torch.float64 or not torch.backends.mkldnn.is_available():
         return 'backward'
-    return 'forward' if torch.are_deterministic_algorithms_enabled() else _probe(x.dtype, torch.get_num_threads())
+    return (
+        'forward'
+        if torch.are_deterministic_algorithms_enabled()
+        else _probe(x.dtype, torch.get_num_threads())
+    )
 
 
 @functools.cache
 def _probe(dtype: torch.dtype, threads: int) -> str:
     ones = torch.ones(1, 32, 32, 64, dtype=dtype, device='cpu')
-    return products.fastest({name: functools.partial(way, ones, ones) for name, way in _WAYS.items()})
+    return products.fastest(
+        {name: functools.partial(way, ones, ones) for name, way in _WAYS.items()}
+    )

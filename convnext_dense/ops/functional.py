@@ -3,6 +3,7 @@
 Each takes and returns what its reference does, and ``implementation``: 'triton', 'cpu', 'torch', or 'auto' as measured;
 ``dispatch`` says which and why not another. Products need factors of one dtype: cast them under autocast.
 """
+
 import functools
 import inspect
 from collections.abc import Callable
@@ -20,12 +21,15 @@ def _dispatched(operation: str) -> Callable:
 
     @functools.wraps(plain)
     def run(*args, implementation: str | None = None, **kwargs):
-        given = (*args, *(kwargs[name] for name in names[len(args):] if name in kwargs))
+        given = (*args, *(kwargs[name] for name in names[len(args) :] if name in kwargs))
         tensors = [one for one in given if one is None or isinstance(one, Tensor)]
         chosen = dispatch.choose(operation, *tensors, implementation=implementation)
         if chosen != 'triton':
             return (getattr(cpu, operation) if chosen == 'cpu' else plain)(*args, **kwargs)
-        from convnext_dense.ops import registered  # declares the operations to torch: not before they are used
+        from convnext_dense.ops import (
+            registered,
+        )  # declares the operations to torch: not before they are used
+
         return registered.OPS[operation](*args, **kwargs)
 
     return run

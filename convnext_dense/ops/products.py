@@ -4,6 +4,7 @@ On some CPUs oneDNN does twice what the MKL in torch's wheels does, on others as
 process for a weight's shape, a dtype and a number of rows (up to 0.05 s), and no name of a CPU does. Elsewhere torch's
 matmul runs (cuBLAS).
 """
+
 import functools
 import time
 from collections.abc import Callable
@@ -13,20 +14,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _ROWS = 2048  # of a probe, at most
-_PRODUCTS = 2 ** 28  # multiplications of a probe, at most, as long as it has 256 rows
-_MARGIN = .9  # the first way stays where another takes no less than this part of its time
+_PRODUCTS = 2**28  # multiplications of a probe, at most, as long as it has 256 rows
+_MARGIN = 0.9  # the first way stays where another takes no less than this part of its time
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x @ weight.T + bias: (..., K), (O, K), (O,) -> (..., O)."""
     way = _way('linear', x, weight.shape)
-    return _LINEAR[way](x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], weight.shape[0])
+    return _LINEAR[way](x.reshape(-1, x.shape[-1]), weight, bias).view(
+        *x.shape[:-1], weight.shape[0]
+    )
 
 
 def input_grad(grad: Tensor, weight: Tensor) -> Tensor:
     """Gradient of :func:`linear` by its input, grad @ weight: (..., O), (O, K) -> (..., K)."""
     way = _way('input_grad', grad, weight.shape)
-    return _INPUT_GRAD[way](grad.reshape(-1, grad.shape[-1]), weight).view(*grad.shape[:-1], weight.shape[1])
+    return _INPUT_GRAD[way](grad.reshape(-1, grad.shape[-1]), weight).view(
+        *grad.shape[:-1], weight.shape[1]
+    )
 
 
 def weight_grad(grad: Tensor, x: Tensor) -> Tensor:
@@ -49,17 +54,24 @@ def _weight_grad_as_convolution(grad: Tensor, x: Tensor) -> Tensor:
     return _convolution_backward(grad, x, weight, [False, True, False])[1].flatten(1)
 
 
-def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> tuple[Tensor, ...]:
-    return torch.ops.aten.convolution_backward(_map(grad), _map(x), weight, None, [1, 1], [0, 0], [1, 1], False,
-                                               [0, 0], 1, wanted)
+def _convolution_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]
+) -> tuple[Tensor, ...]:
+    return torch.ops.aten.convolution_backward(
+        _map(grad), _map(x), weight, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, wanted
+    )
 
 
 _LINEAR: dict[str, Callable] = {'convolution': _linear_as_convolution, 'matmul': F.linear}
-_INPUT_GRAD: dict[str, Callable] = {'convolution': _input_grad_as_convolution, 'matmul': torch.matmul}
+_INPUT_GRAD: dict[str, Callable] = {
+    'convolution': _input_grad_as_convolution,
+    'matmul': torch.matmul,
+}
 _WEIGHT_GRAD: dict[str, Callable] = {
     'convolution': _weight_grad_as_convolution,
     'swapped': lambda grad, x: _weight_grad_as_convolution(x, grad).t(),
-    'matmul': lambda grad, x: grad.t() @ x}
+    'matmul': lambda grad, x: grad.t() @ x,
+}
 
 
 def _map(rows: Tensor) -> Tensor:
@@ -73,7 +85,12 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def _way(operation: str, x: Tensor, shape: tuple[int, int]) -> str:
-    if x.device.type != 'cpu' or not x.numel() or x.dtype == torch.float64 or not torch.backends.mkldnn.is_available():
+    if (
+        x.device.type != 'cpu'
+        or not x.numel()
+        or x.dtype == torch.float64
+        or not torch.backends.mkldnn.is_available()
+    ):
         return 'matmul'
     if torch.are_deterministic_algorithms_enabled():
         return 'convolution'  # a probe may end otherwise in the next run, and sums would be rounded otherwise
@@ -84,7 +101,9 @@ def _way(operation: str, x: Tensor, shape: tuple[int, int]) -> str:
 
 
 @functools.cache
-def probe(operation: str, shape: tuple[int, int], dtype: torch.dtype, threads: int, rows: int) -> str:
+def probe(
+    operation: str, shape: tuple[int, int], dtype: torch.dtype, threads: int, rows: int
+) -> str:
     """The way in which ``operation`` with a weight (O, K) takes the least time in this process: a key of its table.
 
     Args:
@@ -96,10 +115,14 @@ def probe(operation: str, shape: tuple[int, int], dtype: torch.dtype, threads: i
     x, grad = ones(rows, dim), ones(rows, out_dim)
     if operation == 'linear':
         weight, bias = ones(out_dim, dim), ones(out_dim)
-        return fastest({name: functools.partial(way, x, weight, bias) for name, way in _LINEAR.items()})
+        return fastest(
+            {name: functools.partial(way, x, weight, bias) for name, way in _LINEAR.items()}
+        )
     if operation == 'input_grad':
         weight = ones(out_dim, dim)
-        return fastest({name: functools.partial(way, grad, weight) for name, way in _INPUT_GRAD.items()})
+        return fastest(
+            {name: functools.partial(way, grad, weight) for name, way in _INPUT_GRAD.items()}
+        )
     return fastest({name: functools.partial(way, grad, x) for name, way in _WEIGHT_GRAD.items()})
 
 

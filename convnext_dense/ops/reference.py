@@ -4,6 +4,7 @@ Maps are N H W C, contiguous. A function computes in the dtype that it is given,
 oracle give it fp64. It takes and returns what the operation of the same name in ``functional`` does. Time is bytes
 moved, so nothing is copied to fp32 that torch's own operation reads as fp32, and products and sums come in one pass.
 """
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -43,7 +44,9 @@ def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return y.permute(0, 2, 3, 1).contiguous()
 
 
-def depthwise_input_grad(grad: Tensor, weight: Tensor, residual_grad: Tensor | None = None) -> Tensor:
+def depthwise_input_grad(
+    grad: Tensor, weight: Tensor, residual_grad: Tensor | None = None
+) -> Tensor:
     """Gradient of :func:`depthwise_conv` by its input, plus ``residual_grad``.
 
     Args:
@@ -51,10 +54,22 @@ def depthwise_input_grad(grad: Tensor, weight: Tensor, residual_grad: Tensor | N
         weight: (C, 1, 7, 7).
         residual_grad: (N, H, W, C), what reaches the input past the convolution; its dtype is the result's.
     """
-    nchw = grad.permute(0, 3, 1, 2)  # also stands for the input: of that only shape and strides are looked at
+    nchw = grad.permute(
+        0, 3, 1, 2
+    )  # also stands for the input: of that only shape and strides are looked at
     dx, _, _ = torch.ops.aten.convolution_backward(
-        nchw, nchw, weight.to(grad.dtype), None, [1, 1], [3, 3], [1, 1], False, [0, 0], grad.shape[-1],
-        [True, False, False])
+        nchw,
+        nchw,
+        weight.to(grad.dtype),
+        None,
+        [1, 1],
+        [3, 3],
+        [1, 1],
+        False,
+        [0, 0],
+        grad.shape[-1],
+        [True, False, False],
+    )
     dx = dx.permute(0, 2, 3, 1).contiguous()
     return dx if residual_grad is None else (residual_grad + dx).to(residual_grad.dtype)
 
@@ -63,12 +78,20 @@ def depthwise_weight_grad(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of :func:`depthwise_conv` by weight (C, 1, 7, 7) and bias (C,), at least fp32; given (N, H, W, C)."""
     dtype, channels = _wide_dtype(grad), x.shape[-1]
     weight = torch.nn.grad.conv2d_weight(
-        _unless_on('cuda', x).permute(0, 3, 1, 2), (channels, 1, 7, 7), _unless_on('cuda', grad).permute(0, 3, 1, 2),
-        padding=3, groups=channels)
-    return weight.to(dtype).reshape(channels, 7, 7).contiguous().unsqueeze(1), grad.sum((0, 1, 2), dtype=dtype)
+        _unless_on('cuda', x).permute(0, 3, 1, 2),
+        (channels, 1, 7, 7),
+        _unless_on('cuda', grad).permute(0, 3, 1, 2),
+        padding=3,
+        groups=channels,
+    )
+    return weight.to(dtype).reshape(channels, 7, 7).contiguous().unsqueeze(1), grad.sum(
+        (0, 1, 2), dtype=dtype
+    )
 
 
-def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-6) -> tuple[Tensor, Tensor, Tensor]:
+def layer_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-6
+) -> tuple[Tensor, Tensor, Tensor]:
     """LayerNorm over the last axis.
 
     ::
@@ -86,12 +109,18 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-6) -> tu
     """
     dtype = _wide_dtype(x)
     y, mean, rstd = torch.native_layer_norm(
-        _unless_on('cpu', x), (x.shape[-1],), weight.to(dtype), bias.to(dtype), eps)
+        _unless_on('cpu', x), (x.shape[-1],), weight.to(dtype), bias.to(dtype), eps
+    )
     return y.to(x.dtype), mean.squeeze(-1).to(dtype), rstd.squeeze(-1).to(dtype)
 
 
-def layer_norm_backward(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor,
-                        ) -> tuple[Tensor, Tensor, Tensor]:
+def layer_norm_backward(
+    grad: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    weight: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Backward pass of :func:`layer_norm`; the normalized values are made again from ``x``.
 
     ::
@@ -108,11 +137,21 @@ def layer_norm_backward(grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, wei
     """
     weight = weight.to(mean.dtype)  # also stands for the bias: of that only the shape is looked at
     dx, dweight, dbias = torch.ops.aten.native_layer_norm_backward(
-        _wide(grad), _wide(x), (x.shape[-1],), mean.unsqueeze(-1), rstd.unsqueeze(-1), weight, weight, [True] * 3)
+        _wide(grad),
+        _wide(x),
+        (x.shape[-1],),
+        mean.unsqueeze(-1),
+        rstd.unsqueeze(-1),
+        weight,
+        weight,
+        [True] * 3,
+    )
     return dx.to(x.dtype), dweight, dbias
 
 
-def depthwise_normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
+def depthwise_normalize(
+    x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-6
+) -> tuple[Tensor, Tensor]:
     """:func:`depthwise_conv`, then :func:`layer_norm` without weight and bias: a product that follows takes those in.
 
     ::
@@ -149,8 +188,15 @@ def normalize_backward(grad: Tensor, n: Tensor, rstd: Tensor) -> Tensor:
     rstd = rstd.unsqueeze(-1)
     # torch's own takes the input (n, if the mean is 0 and rstd 1) and one rstd for both of its places.
     dy, _, _ = torch.ops.aten.native_layer_norm_backward(
-        grad.to(n.dtype), n, n.shape[-1:], torch.zeros_like(rstd), torch.ones_like(rstd), make_ones(n), None,
-        [True, False, False])
+        grad.to(n.dtype),
+        n,
+        n.shape[-1:],
+        torch.zeros_like(rstd),
+        torch.ones_like(rstd),
+        make_ones(n),
+        None,
+        [True, False, False],
+    )
     return dy.mul_(rstd)
 
 
@@ -159,7 +205,9 @@ def make_ones(x: Tensor) -> Tensor | None:
     return x.new_ones(x.shape[-1], dtype=_wide_dtype(x)) if x.device.type == 'cpu' else None
 
 
-def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, keep: bool = True) -> tuple[Tensor, Tensor]:
+def linear_gelu(
+    x: Tensor, weight: Tensor, bias: Tensor, keep: bool = True
+) -> tuple[Tensor, Tensor]:
     """gelu(h), h = x @ weight.T + bias, with the exact GELU: h * (1 + erf(h / sqrt(2))) / 2.
 
     Args:
@@ -177,7 +225,9 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, keep: bool = True) -> t
     return F.gelu(hidden), hidden if keep else hidden.new_empty(0)
 
 
-def gelu_backward(hidden: Tensor, grad: Tensor, sample_scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def gelu_backward(
+    hidden: Tensor, grad: Tensor, sample_scale: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """s * gelu(hidden) and s * grad * gelu'(hidden): what both matrix products of a backward pass ask for.
 
     Args:
@@ -191,8 +241,14 @@ def gelu_backward(hidden: Tensor, grad: Tensor, sample_scale: Tensor | None = No
     return out, dhidden
 
 
-def mlp_backward(x: Tensor, weight1: Tensor, bias1: Tensor, grad: Tensor, weight2: Tensor,
-                 sample_scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def mlp_backward(
+    x: Tensor,
+    weight1: Tensor,
+    bias1: Tensor,
+    grad: Tensor,
+    weight2: Tensor,
+    sample_scale: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Backward pass through the hidden layer h = x @ weight1.T + bias1 of gelu(h) @ weight2.T, without a stored h.
 
     Args:
@@ -209,8 +265,14 @@ def mlp_backward(x: Tensor, weight1: Tensor, bias1: Tensor, grad: Tensor, weight
     return gelu_backward(F.linear(x, weight1, bias1.to(x.dtype)), grad @ weight2, sample_scale)
 
 
-def linear_residual(x: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor | None, sample_scale: Tensor | None,
-                    residual: Tensor) -> Tensor:
+def linear_residual(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    gamma: Tensor | None,
+    sample_scale: Tensor | None,
+    residual: Tensor,
+) -> Tensor:
     """residual + s * gamma * (x @ weight.T + bias).
 
     Args:
@@ -224,11 +286,17 @@ def linear_residual(x: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor | Non
     return add_scaled(residual, F.linear(x, weight, bias.to(x.dtype)), gamma, sample_scale)
 
 
-def add_scaled(residual: Tensor, y: Tensor, gamma: Tensor | None, sample_scale: Tensor | None) -> Tensor:
+def add_scaled(
+    residual: Tensor, y: Tensor, gamma: Tensor | None, sample_scale: Tensor | None
+) -> Tensor:
     """residual + s * gamma * y in one pass, as in :func:`linear_residual`."""
     if gamma is None and sample_scale is None:
         return (residual + y).to(residual.dtype)
-    factor = gamma if sample_scale is None else _for_sample(sample_scale, y) * (1 if gamma is None else gamma)
+    factor = (
+        gamma
+        if sample_scale is None
+        else _for_sample(sample_scale, y) * (1 if gamma is None else gamma)
+    )
     # bf16 for a residual in bf16, so that the sum is bf16 at once; fp32 for one in fp16, too small for gamma's 1e-6.
     factor = factor.to(torch.promote_types(residual.dtype, torch.bfloat16))
     return torch.addcmul(residual, y, factor).to(residual.dtype)
@@ -257,11 +325,17 @@ def global_response_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e
     dtype = _wide_dtype(x)
     norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=dtype)  # (N, 1, 1, C)
     response = norm / (norm.mean(dim=-1, keepdim=True) + eps)
-    return torch.addcmul(beta.to(dtype), x, 1 + gamma * response).to(x.dtype)  # in fp32, that is the last one's dtype
+    return torch.addcmul(beta.to(dtype), x, 1 + gamma * response).to(
+        x.dtype
+    )  # in fp32, that is the last one's dtype
 
 
-def global_response_norm_backward(grad: Tensor, x: Tensor, gamma: Tensor, eps: float = 1e-6,
-                                  ) -> tuple[Tensor, Tensor, Tensor]:
+def global_response_norm_backward(
+    grad: Tensor,
+    x: Tensor,
+    gamma: Tensor,
+    eps: float = 1e-6,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Backward pass of :func:`global_response_norm`; nothing but its input is kept.
 
     ::
@@ -283,7 +357,7 @@ def global_response_norm_backward(grad: Tensor, x: Tensor, gamma: Tensor, eps: f
     mean = norm.mean(dim=-1, keepdim=True) + eps
     products = torch.addcmul(norm.new_zeros(1), grad, x)  # in fp32, as what they are added to
     response, t = norm / mean, products.sum((1, 2), keepdim=True)
-    by_norm = gamma * t / mean - (gamma * t * norm).mean(dim=-1, keepdim=True) / mean ** 2
+    by_norm = gamma * t / mean - (gamma * t * norm).mean(dim=-1, keepdim=True) / mean**2
     q = torch.where(norm > 0, by_norm / norm, torch.zeros_like(norm))
     dx = (grad * (1 + gamma * response)).addcmul_(x, q)
     return dx.to(x.dtype), (response * t).sum((0, 1, 2)), grad.sum((0, 1, 2), dtype=dtype)

@@ -3,6 +3,7 @@
 Each runs its Triton kernel where that can run and its reference elsewhere, so that a model exported on a GPU also runs
 on a CPU. The reference gives signature, shapes and dtypes. A second gradient raises.
 """
+
 import functools
 from importlib import import_module
 
@@ -43,7 +44,9 @@ def _define(operation: str) -> library.CustomOpDef:
     def run(*args, **kwargs):
         if dispatch.cannot(operation, *_tensors(args)):
             return plain(*args, **kwargs)
-        with torch.cuda.device_of(args[0]):  # Triton launches on the current device, not on the tensor's
+        with torch.cuda.device_of(
+            args[0]
+        ):  # Triton launches on the current device, not on the tensor's
             return kernel(operation)(*args, **kwargs)
 
     definition = library.custom_op(f'convnext_dense::{operation}', run, mutates_args=())
@@ -51,12 +54,18 @@ def _define(operation: str) -> library.CustomOpDef:
     return definition
 
 
-OPS: dict[str, library.CustomOpDef] = {operation: _define(operation) for operation in dispatch.OPERATIONS}
+OPS: dict[str, library.CustomOpDef] = {
+    operation: _define(operation) for operation in dispatch.OPERATIONS
+}
 
 
 def _sum_to(grad: Tensor, like: Tensor) -> Tensor:
     """Sum over all but the last axis, in fp32, as a gradient of ``like`` (C,)."""
-    return grad.reshape(-1, grad.shape[-1]).sum(0, dtype=torch.promote_types(grad.dtype, torch.float32)).to(like.dtype)
+    return (
+        grad.reshape(-1, grad.shape[-1])
+        .sum(0, dtype=torch.promote_types(grad.dtype, torch.float32))
+        .to(like.dtype)
+    )
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -102,7 +111,9 @@ def _depthwise_normalize_setup(ctx, inputs, output):
 
 def _depthwise_normalize_backward(ctx, grad, _):
     x, weight, bias, n, rstd = ctx.saved_tensors
-    return *_depthwise_backward(ctx, OPS['normalize_backward'](grad, n, rstd), x, weight, bias), None
+    return *_depthwise_backward(
+        ctx, OPS['normalize_backward'](grad, n, rstd), x, weight, bias
+    ), None
 
 
 def _linear_gelu_setup(ctx, inputs, output):
@@ -130,18 +141,34 @@ def _linear_residual_backward(ctx, grad):
     scaled = grad if sample_scale is None else grad * sample_scale.view(-1, *[1] * (grad.dim() - 1))
     if gamma is None:
         scaled = scaled.to(x.dtype)
-        return scaled @ weight, _rows(scaled).t() @ _rows(x), _sum_to(scaled, bias), None, None, grad
+        return (
+            scaled @ weight,
+            _rows(scaled).t() @ _rows(x),
+            _sum_to(scaled, bias),
+            None,
+            None,
+            grad,
+        )
     # gamma starts at 1e-6. fp16 has no room for gamma * weight, nor for what becomes dweight without gamma.
     product = torch.float32 if x.dtype == torch.float16 else x.dtype
     scaled = scaled.to(product)
-    plain, dbias = _rows(scaled).t() @ _rows(x).to(product), _sum_to(scaled, bias)  # as if gamma were 1
+    plain, dbias = (
+        _rows(scaled).t() @ _rows(x).to(product),
+        _sum_to(scaled, bias),
+    )  # as if gamma were 1
     dgamma = (plain * weight).sum(1, dtype=dbias.dtype) + dbias * bias
     if product == x.dtype:
         dx = scaled @ (gamma[:, None] * weight).to(product)
     else:
         dx = (scaled * gamma).to(x.dtype) @ weight
-    return (dx, (gamma[:, None] * plain).to(weight.dtype), (gamma * dbias).to(bias.dtype), dgamma.to(gamma.dtype),
-            None, grad)
+    return (
+        dx,
+        (gamma[:, None] * plain).to(weight.dtype),
+        (gamma * dbias).to(bias.dtype),
+        dgamma.to(gamma.dtype),
+        None,
+        grad,
+    )
 
 
 def _global_response_norm_setup(ctx, inputs, output):
@@ -155,9 +182,17 @@ def _global_response_norm_backward(ctx, grad):
     return dx, dgamma.to(gamma.dtype), dbeta.to(beta.dtype), None
 
 
-OPS['depthwise_conv'].register_autograd(_depthwise_conv_backward, setup_context=_depthwise_conv_setup)
+OPS['depthwise_conv'].register_autograd(
+    _depthwise_conv_backward, setup_context=_depthwise_conv_setup
+)
 OPS['layer_norm'].register_autograd(_layer_norm_backward, setup_context=_layer_norm_setup)
-OPS['depthwise_normalize'].register_autograd(_depthwise_normalize_backward, setup_context=_depthwise_normalize_setup)
+OPS['depthwise_normalize'].register_autograd(
+    _depthwise_normalize_backward, setup_context=_depthwise_normalize_setup
+)
 OPS['linear_gelu'].register_autograd(_linear_gelu_backward, setup_context=_linear_gelu_setup)
-OPS['linear_residual'].register_autograd(_linear_residual_backward, setup_context=_linear_residual_setup)
-OPS['global_response_norm'].register_autograd(_global_response_norm_backward, setup_context=_global_response_norm_setup)
+OPS['linear_residual'].register_autograd(
+    _linear_residual_backward, setup_context=_linear_residual_setup
+)
+OPS['global_response_norm'].register_autograd(
+    _global_response_norm_backward, setup_context=_global_response_norm_setup
+)

@@ -1,4 +1,5 @@
 """Configs made ready: errors that help, data that is there, devices that exist."""
+
 from pathlib import Path
 
 import numpy as np
@@ -37,17 +38,29 @@ def test_missing_config_checkpoint_and_images_are_named(tmp_path):
 
 
 def test_missing_data_stops_at_once_and_says_what_to_do(tmp_path):
-    cfg = apis.load_config(ADE20K, {'train_dataloader.dataset.data_root': str(tmp_path / 'nowhere')})
+    cfg = apis.load_config(
+        ADE20K, {'train_dataloader.dataset.data_root': str(tmp_path / 'nowhere')}
+    )
     with pytest.raises(apis.ConfigError) as error:
         apis.require_data(cfg)
-    for words in (str(tmp_path / 'nowhere'), 'images/training', 'ADEChallengeData2016.zip', '--sample', ADE20K):
+    for words in (
+        str(tmp_path / 'nowhere'),
+        'images/training',
+        'ADEChallengeData2016.zip',
+        '--sample',
+        ADE20K,
+    ):
         assert words in str(error.value)
 
 
 def test_iter_datasets_opens_wrappers():
     plain = dict(type='ADE20KDataset')
-    cfg = Config(dict(train_dataloader=dict(dataset=dict(type='RepeatDataset', times=2, dataset=plain)),
-                      val_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=[plain, plain]))))
+    cfg = Config(
+        dict(
+            train_dataloader=dict(dataset=dict(type='RepeatDataset', times=2, dataset=plain)),
+            val_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=[plain, plain])),
+        )
+    )
     assert [dataset.type for dataset in iter_datasets(cfg)] == ['ADE20KDataset'] * 3
 
 
@@ -84,8 +97,13 @@ def test_sample_changes_data_sizes_and_length_alone(tmp_path, monkeypatch):
     monkeypatch.setitem(apis.sample.SAMPLES, 'ADE20KDataset', sample)
     original, cfg = apis.load_config(ADE20K), apis.load_config(ADE20K)
     apis.use_sample(cfg, tmp_path)
-    assert {d.data_root for d in iter_datasets(cfg)} == {str(tmp_path / 'ade')} and (tmp_path / 'ade').is_dir()
-    assert cfg.model.backbone.init_cfg is None and original.model.backbone.init_cfg.type == 'Pretrained'
+    assert {d.data_root for d in iter_datasets(cfg)} == {str(tmp_path / 'ade')} and (
+        tmp_path / 'ade'
+    ).is_dir()
+    assert (
+        cfg.model.backbone.init_cfg is None
+        and original.model.backbone.init_cfg.type == 'Pretrained'
+    )
     assert cfg.train_cfg.max_iters == MAX_ITERS and cfg.train_dataloader.num_workers <= 1
     assert all(s.end <= MAX_ITERS + 1 and s.end - s.begin >= 2 for s in cfg.param_scheduler)
     crops = [t.crop_size for t in cfg.train_dataloader.dataset.pipeline if t.type == 'RandomCrop']
@@ -97,8 +115,15 @@ def test_sample_changes_data_sizes_and_length_alone(tmp_path, monkeypatch):
 
 
 def test_sample_refuses_other_data():
-    cfg = Config(dict(train_dataloader=dict(dataset=dict(type='CityscapesDataset')), train_cfg=dict(max_iters=9)))
-    with pytest.raises(apis.ConfigError, match='scenes for ADE20KDataset, .*; this config reads CityscapesDataset'):
+    cfg = Config(
+        dict(
+            train_dataloader=dict(dataset=dict(type='CityscapesDataset')),
+            train_cfg=dict(max_iters=9),
+        )
+    )
+    with pytest.raises(
+        apis.ConfigError, match='scenes for ADE20KDataset, .*; this config reads CityscapesDataset'
+    ):
         apis.use_sample(cfg)
     with pytest.raises(apis.ConfigError, match='counted in iterations or epochs'):
         apis.shorten.shorten_run(Config(dict(train_cfg=dict(type='Loop'))))
@@ -109,10 +134,14 @@ def test_pictures_hold_the_panels_and_the_legend():
     truth = np.zeros((40, 60), dtype=np.int64)
     truth[:, 30:], truth[0, 0] = 1, 255
     image = np.full((40, 60, 3), 200, dtype=np.uint8)
-    picture = np.asarray(draw_segmentation(image, np.ones_like(truth), truth, ('a', 'b', 'c'), palette))
+    picture = np.asarray(
+        draw_segmentation(image, np.ones_like(truth), truth, ('a', 'b', 'c'), palette)
+    )
     assert picture.shape[1] == 3 * 60 + 2 * 6
     assert picture[30, 10].tolist() == [200] * 3 and picture[30, 76].tolist() == [255, 0, 0]
     assert picture[30, 140].tolist() == [0, 255, 0] and picture[18, 66].tolist() == [0, 0, 0]
-    colours = {tuple(c) for c in picture[60:].reshape(-1, 3)}  # the legend names the two classes seen, not the third
+    colours = {
+        tuple(c) for c in picture[60:].reshape(-1, 3)
+    }  # the legend names the two classes seen, not the third
     assert {(255, 0, 0), (0, 255, 0)} <= colours and (0, 0, 255) not in colours
     assert paint(np.array([[2, 255]]), palette).tolist() == [[[0, 0, 255], [0, 0, 0]]]

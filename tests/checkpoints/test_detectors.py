@@ -2,6 +2,7 @@
 
 What their files hold stands in ``tests/golden/authors_keys.json``, written down from their code, not from ours.
 """
+
 import json
 import math
 import re
@@ -33,21 +34,29 @@ LARGE = {
 def expand_name(name, depths):
     """Each name that a name with places stands for, and the stage in it."""
     if place := re.search(r'\{(\d)-(\d)\}', name):
-        return [pair for n in range(int(place[1]), int(place[2]) + 1)
-                for pair in expand_name(name.replace(place[0], str(n), 1), depths)]
+        return [
+            pair
+            for n in range(int(place[1]), int(place[2]) + 1)
+            for pair in expand_name(name.replace(place[0], str(n), 1), depths)
+        ]
     if '{d}' in name:
         return [(name.replace('{d}', str(d)), d) for d in (1, 2, 3)]
     if '{i}' not in name:
         return [(name, 0)]
-    return [(name.replace('{i}', str(i)).replace('{j}', str(j)), i)
-            for i in range(4) for j in range(depths[i] if '{j}' in name else 1)]
+    return [
+        (name.replace('{i}', str(i)).replace('{j}', str(j)), i)
+        for i in range(4)
+        for j in range(depths[i] if '{j}' in name else 1)
+    ]
 
 
 def size(token, stage, dims):
     match = re.fullmatch(r'C(\w)(?:(x|\+)(\d+))?|(\d+)', token)
     if match[4]:
         return int(token)
-    width = dims[{'i': stage, 'd': stage, 'p': stage - 1}[match[1]] if match[1].isalpha() else int(match[1])]
+    width = dims[
+        {'i': stage, 'd': stage, 'p': stage - 1}[match[1]] if match[1].isalpha() else int(match[1])
+    ]
     return {None: width, 'x': width * int(match[3] or 1), '+': width + int(match[3] or 0)}[match[2]]
 
 
@@ -58,9 +67,14 @@ def list_weights(file):
         for pattern, shape in GOLDEN['parts'][part].items():
             for name, stage in expand_name(pattern, entry['depths']):
                 if shape.startswith('norm '):
-                    shapes |= {f'{name}.{leaf}': (int(shape[5:]),) * len(of) for leaf, of in GOLDEN['norm'].items()}
+                    shapes |= {
+                        f'{name}.{leaf}': (int(shape[5:]),) * len(of)
+                        for leaf, of in GOLDEN['norm'].items()
+                    }
                 else:
-                    shapes[name] = tuple(size(token, stage, entry['dims']) for token in shape.split())
+                    shapes[name] = tuple(
+                        size(token, stage, entry['dims']) for token in shape.split()
+                    )
     return shapes
 
 
@@ -89,9 +103,13 @@ def ours(name):
 
 def check_loaded(model, numbers, report):
     own = model.state_dict()
-    assert {ours(name) for name in numbers} == set(own)  # the authors' list is complete, and ours is no longer
+    assert {ours(name) for name in numbers} == set(
+        own
+    )  # the authors' list is complete, and ours is no longer
     wrong = [name for name, number in numbers.items() if not own[ours(name)].eq(number).all()]
-    assert not wrong and not (report.fresh or report.dropped or report.missing or report.misshapen or report.unexpected)
+    assert not wrong and not (
+        report.fresh or report.dropped or report.missing or report.misshapen or report.unexpected
+    )
     assert len(report.loaded) == len(own)
 
 
@@ -101,7 +119,9 @@ def test_no_key_is_left_over(tmp_path, file):
     model = build(CONFIGS[file])
     report = load_weights(model, tmp_path / 'c.pth')
     check_loaded(model, numbers, report)
-    assert ('mmpretrain' in report.layout) == file.startswith('mm') and report.arch.startswith('tiny')
+    assert ('mmpretrain' in report.layout) == file.startswith('mm') and report.arch.startswith(
+        'tiny'
+    )
 
 
 @pytest.mark.slow
@@ -112,10 +132,20 @@ def test_no_key_is_left_over_in_the_large_ones(tmp_path, file):
     check_loaded(model, numbers, load_weights(model, tmp_path / 'c.pth'))
 
 
-@pytest.mark.parametrize(('file', 'millions'), [  # the authors' own counts, from their tables
-    ('upernet_convnext_tiny', 60), ('upernet_convnext_xlarge', 391), ('mask_rcnn_convnext_tiny', 48),
-    ('cascade_mask_rcnn_convnext_tiny', 86), ('mmdet_cascade_mask_rcnn_convnext_small', 108)])
+@pytest.mark.parametrize(
+    ('file', 'millions'),
+    [  # the authors' own counts, from their tables
+        ('upernet_convnext_tiny', 60),
+        ('upernet_convnext_xlarge', 391),
+        ('mask_rcnn_convnext_tiny', 48),
+        ('cascade_mask_rcnn_convnext_tiny', 86),
+        ('mmdet_cascade_mask_rcnn_convnext_small', 108),
+    ],
+)
 def test_the_lists_hold_as_many_parameters_as_the_authors_count(file, millions):
-    parameters = sum(math.prod(shape) for name, shape in list_weights(file).items()
-                     if 'running_' not in name and 'num_batches' not in name)
+    parameters = sum(
+        math.prod(shape)
+        for name, shape in list_weights(file).items()
+        if 'running_' not in name and 'num_batches' not in name
+    )
     assert round(parameters / 1e6) == millions

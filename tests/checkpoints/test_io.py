@@ -1,4 +1,5 @@
 """What is read equals what was written; what is no checkpoint is named in one line; a file is whole or not there."""
+
 import argparse
 import gzip
 import io
@@ -22,8 +23,13 @@ from convnext_dense.checkpoints import atomic, read_checkpoint
 from convnext_dense.checkpoints.errors import CheckpointError
 from convnext_dense.checkpoints.io import read_file, write_checkpoint
 
-WEIGHTS = {'a.weight': torch.arange(12.).reshape(3, 4), 'a.bias': torch.tensor([1., -2., .5]),
-           'half': torch.ones(3).bfloat16(), 'count': torch.tensor(7), 'none': torch.zeros(0, 2)}
+WEIGHTS = {
+    'a.weight': torch.arange(12.0).reshape(3, 4),
+    'a.bias': torch.tensor([1.0, -2.0, 0.5]),
+    'half': torch.ones(3).bfloat16(),
+    'count': torch.tensor(7),
+    'none': torch.zeros(0, 2),
+}
 
 
 def assert_same(first, second):
@@ -50,15 +56,29 @@ def test_the_format_is_told_from_the_bytes(tmp_path):
 
 def test_values_of_training_files(tmp_path):
     """A command line, paths and numpy's numbers, arrays and text are read as what they are."""
-    torch.save(dict(model=WEIGHTS, args=argparse.Namespace(lr=4e-3, output=pathlib.Path('a/b')), best=np.float32(1.5),
-                    arrays=[np.asfortranarray(np.arange(6).reshape(2, 3)),
-                            (np.array(['sky', 'tree']), np.arange(2, dtype='>i4'))],
-                    flags=np.array([True, False])), tmp_path / 'c.pth')
+    torch.save(
+        dict(
+            model=WEIGHTS,
+            args=argparse.Namespace(lr=4e-3, output=pathlib.Path('a/b')),
+            best=np.float32(1.5),
+            arrays=[
+                np.asfortranarray(np.arange(6).reshape(2, 3)),
+                (np.array(['sky', 'tree']), np.arange(2, dtype='>i4')),
+            ],
+            flags=np.array([True, False]),
+        ),
+        tmp_path / 'c.pth',
+    )
     content = read_file(tmp_path / 'c.pth')
     assert content['args'].lr == 4e-3 and str(content['args'].output) == 'a/b'
     assert content['best'] == 1.5 and isinstance(content['best'], np.float32)
-    assert content['arrays'][0].tolist() == [[0, 1, 2], [3, 4, 5]] and content['arrays'][1][1].tolist() == [0, 1]
-    assert content['arrays'][1][0].tolist() == ['sky', 'tree'] and content['flags'].tolist() == [True, False]
+    assert content['arrays'][0].tolist() == [[0, 1, 2], [3, 4, 5]] and content['arrays'][1][
+        1
+    ].tolist() == [0, 1]
+    assert content['arrays'][1][0].tolist() == ['sky', 'tree'] and content['flags'].tolist() == [
+        True,
+        False,
+    ]
     assert type(content['flags']) is np.ndarray and content['flags'].flags.writeable
     assert_same(WEIGHTS, read_checkpoint(tmp_path / 'c.pth'))
 
@@ -67,13 +87,18 @@ def test_reading_in_threads(tmp_path):
     before = set(torch.serialization.get_safe_globals())
     torch.save(dict(args=argparse.Namespace(lr=1), model={'w': torch.ones(1)}), tmp_path / 'a.pth')
     with ThreadPoolExecutor(8) as pool:
-        assert all(one['model']['w'] == 1 for one in pool.map(read_file, [tmp_path / 'a.pth'] * 100))
+        assert all(
+            one['model']['w'] == 1 for one in pool.map(read_file, [tmp_path / 'a.pth'] * 100)
+        )
     assert set(torch.serialization.get_safe_globals()) == before
 
 
 def test_numpy_1_names_are_read(tmp_path):
-    torch.save(dict(a=np.arange(3.), b=np.float64(2)), tmp_path / 'new.pth')
-    with zipfile.ZipFile(tmp_path / 'new.pth') as new, zipfile.ZipFile(tmp_path / 'old.pth', 'w') as old:
+    torch.save(dict(a=np.arange(3.0), b=np.float64(2)), tmp_path / 'new.pth')
+    with (
+        zipfile.ZipFile(tmp_path / 'new.pth') as new,
+        zipfile.ZipFile(tmp_path / 'old.pth', 'w') as old,
+    ):
         for info in new.infolist():
             old.writestr(info.filename, new.read(info).replace(b'numpy._core', b'numpy.core'))
     assert b'numpy.core.multiarray' in (tmp_path / 'old.pth').read_bytes()
@@ -94,10 +119,19 @@ def test_a_thing_inside_itself_or_often_is_read_once(tmp_path):
 
 def test_safetensors_takes_tied_and_transposed_tensors(tmp_path):
     tied = torch.randn(4, 5)
-    content = dict(first=tied, second=tied, turned=tied.t(), part=torch.arange(10.)[2:5],
-                   parameter=torch.nn.Parameter(torch.ones(2)), wide=torch.ones(1).expand(3))
+    content = dict(
+        first=tied,
+        second=tied,
+        turned=tied.t(),
+        part=torch.arange(10.0)[2:5],
+        parameter=torch.nn.Parameter(torch.ones(2)),
+        wide=torch.ones(1).expand(3),
+    )
     write_checkpoint(content, tmp_path / 'w.safetensors')
-    assert_same({name: value.detach() for name, value in content.items()}, read_file(tmp_path / 'w.safetensors'))
+    assert_same(
+        {name: value.detach() for name, value in content.items()},
+        read_file(tmp_path / 'w.safetensors'),
+    )
     with pytest.raises(CheckpointError, match='names and tensors alone.*epoch: int'):
         write_checkpoint(dict(epoch=1), tmp_path / 'w.safetensors')
     assert read_file(tmp_path / 'w.safetensors')['first'].shape == (4, 5)
@@ -108,15 +142,17 @@ def test_a_mapped_file_is_not_written_to(tmp_path):
         write_checkpoint(WEIGHTS, tmp_path / name)
         content = read_file(tmp_path / name)
         content['a.bias'].zero_()
-        assert read_file(tmp_path / name)['a.bias'].tolist() == [1, -2, .5]
+        assert read_file(tmp_path / name)['a.bias'].tolist() == [1, -2, 0.5]
         write_checkpoint(content, tmp_path / name)  # onto the file that it is mapped from
         assert_same(content, read_file(tmp_path / name))
 
 
 def test_packed_anew_by_zip_and_without_checksums(tmp_path):
     torch.save(WEIGHTS, tmp_path / 'w.pth')
-    with zipfile.ZipFile(tmp_path / 'w.pth') as stored, zipfile.ZipFile(
-            tmp_path / 'packed.pth', 'w', zipfile.ZIP_DEFLATED) as packed:
+    with (
+        zipfile.ZipFile(tmp_path / 'w.pth') as stored,
+        zipfile.ZipFile(tmp_path / 'packed.pth', 'w', zipfile.ZIP_DEFLATED) as packed,
+    ):
         for info in stored.infolist():
             packed.writestr(info.filename, stored.read(info))
     assert_same(WEIGHTS, read_file(tmp_path / 'packed.pth'))
@@ -152,34 +188,48 @@ def _tar():
 def _torch(cut: float):
     buffer = io.BytesIO()
     torch.save(WEIGHTS, buffer)
-    return buffer.getvalue()[:int(len(buffer.getvalue()) * cut)]
+    return buffer.getvalue()[: int(len(buffer.getvalue()) * cut)]
 
 
-@pytest.mark.parametrize(('content', 'words'), [
-    (b'', 'it is empty'),
-    (b'\n <!DOCTYPE html><html><title>Log in</title>', r'a web page \(HTML\).*login'),
-    (b'version https://git-lfs.github.com/spec/v1\noid sha256:1', 'a Git LFS pointer.*git lfs pull'),
-    (b'{"error": "Repository not found"}', "text, beginning '.\"error\""),
-    (b'\0' * 5000, 'all zeros'),
-    (np.random.RandomState(0).bytes(500), 'no format known here'),
-    (gzip.compress(b'x'), 'compressed by gzip: unpack'),
-    (_tar(), 'a tar archive'),
-    (_zip(readme=b'x'), 'a zip archive without weights, of readme'),
-    (_zip(m__constants__pkl=b'x').replace(b'constants/pkl', b'constants.pkl'), 'a TorchScript archive, a program'),
-    (_npz(), r'an archive of numpy arrays \(.npz\)'),
-    (b'\x93NUMPY\x01\0', 'a numpy array'),
-    (b'\x08\x08\x12\x07pytorch\x1a\x062.11.0', 'an ONNX model'),
-    (b'\x89HDF\r\n\x1a\n', 'an HDF5 file'),
-    (b'\x1c\0\0\0TFL3', 'a TensorFlow Lite model'),
-    (b'\x0a\x20_CHECKPOINTABLE_OBJECT_GRAPH/.ATTRIBUTES/OBJECT_CONFIG\x80\xff', 'a TensorFlow file'),
-    (_torch(.5), 'cut off or damaged'),
-    (_torch(.99), 'cut off or damaged'),
-    ((9999).to_bytes(8, 'little') + b'{"a":{}}', 'a .safetensors file that is cut off.*9,999'),
-    (pickle.dumps(dict(a=1)), 'a pickle that torch.save did not write'),
-])
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        (b'', 'it is empty'),
+        (b'\n <!DOCTYPE html><html><title>Log in</title>', r'a web page \(HTML\).*login'),
+        (
+            b'version https://git-lfs.github.com/spec/v1\noid sha256:1',
+            'a Git LFS pointer.*git lfs pull',
+        ),
+        (b'{"error": "Repository not found"}', 'text, beginning \'."error"'),
+        (b'\0' * 5000, 'all zeros'),
+        (np.random.RandomState(0).bytes(500), 'no format known here'),
+        (gzip.compress(b'x'), 'compressed by gzip: unpack'),
+        (_tar(), 'a tar archive'),
+        (_zip(readme=b'x'), 'a zip archive without weights, of readme'),
+        (
+            _zip(m__constants__pkl=b'x').replace(b'constants/pkl', b'constants.pkl'),
+            'a TorchScript archive, a program',
+        ),
+        (_npz(), r'an archive of numpy arrays \(.npz\)'),
+        (b'\x93NUMPY\x01\0', 'a numpy array'),
+        (b'\x08\x08\x12\x07pytorch\x1a\x062.11.0', 'an ONNX model'),
+        (b'\x89HDF\r\n\x1a\n', 'an HDF5 file'),
+        (b'\x1c\0\0\0TFL3', 'a TensorFlow Lite model'),
+        (
+            b'\x0a\x20_CHECKPOINTABLE_OBJECT_GRAPH/.ATTRIBUTES/OBJECT_CONFIG\x80\xff',
+            'a TensorFlow file',
+        ),
+        (_torch(0.5), 'cut off or damaged'),
+        (_torch(0.99), 'cut off or damaged'),
+        ((9999).to_bytes(8, 'little') + b'{"a":{}}', 'a .safetensors file that is cut off.*9,999'),
+        (pickle.dumps(dict(a=1)), 'a pickle that torch.save did not write'),
+    ],
+)
 def test_what_is_no_checkpoint_is_named(tmp_path, content, words):
     (tmp_path / 'weights.pth').write_bytes(content)
-    with pytest.raises(CheckpointError, match=f'weights.pth cannot be read as a checkpoint: .*{words}') as caught:
+    with pytest.raises(
+        CheckpointError, match=f'weights.pth cannot be read as a checkpoint: .*{words}'
+    ) as caught:
         read_file(tmp_path / 'weights.pth')
     assert '\n' not in str(caught.value)
 
@@ -188,7 +238,9 @@ def test_a_real_torchscript_archive_is_refused(tmp_path):
     """The members' names above are those that torch writes."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', DeprecationWarning)
-        torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), str(tmp_path / 'm.pt'))
+        torch.jit.save(
+            torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), str(tmp_path / 'm.pt')
+        )
     with pytest.raises(CheckpointError, match='a TorchScript archive'):
         read_file(tmp_path / 'm.pt')
 
@@ -202,8 +254,13 @@ def test_no_weights_or_no_file(tmp_path):
 
 
 def test_averaged_weights_on_request(tmp_path):
-    torch.save(dict(model=dict(w=torch.ones(1)), model_ema=dict(w=torch.zeros(1))), tmp_path / 'c.pth')
-    assert read_checkpoint(tmp_path / 'c.pth')['w'] == 1 and read_checkpoint(tmp_path / 'c.pth', ema=True)['w'] == 0
+    torch.save(
+        dict(model=dict(w=torch.ones(1)), model_ema=dict(w=torch.zeros(1))), tmp_path / 'c.pth'
+    )
+    assert (
+        read_checkpoint(tmp_path / 'c.pth')['w'] == 1
+        and read_checkpoint(tmp_path / 'c.pth', ema=True)['w'] == 0
+    )
 
 
 @pytest.mark.parametrize('name', ['w.pth', 'w.safetensors'])
@@ -213,6 +270,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, name, monkeypatch):
 
     def fail(path):
         raise OSError(28, 'No space left on device')
+
     monkeypatch.setattr(atomic, '_sync', fail)
     with pytest.raises(OSError, match='No space left'):
         write_checkpoint({'a': torch.ones(3)}, tmp_path / name)
@@ -222,9 +280,11 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, name, monkeypatch):
 def test_killed_while_writing(tmp_path):
     """The file of before stays whole, and the next writing removes what was left half written."""
     write_checkpoint(WEIGHTS, tmp_path / 'w.pth')
-    code = ('import os, signal, sys\nfrom convnext_dense.checkpoints.atomic import written_atomically\n'
-            'with written_atomically(sys.argv[1]) as path:\n    path.write_bytes(b"half")\n'
-            '    os.kill(os.getpid(), signal.SIGKILL)')
+    code = (
+        'import os, signal, sys\nfrom convnext_dense.checkpoints.atomic import written_atomically\n'
+        'with written_atomically(sys.argv[1]) as path:\n    path.write_bytes(b"half")\n'
+        '    os.kill(os.getpid(), signal.SIGKILL)'
+    )
     run = subprocess.run([sys.executable, '-c', code, str(tmp_path / 'w.pth')])
     assert run.returncode == -signal.SIGKILL and len(list(tmp_path.iterdir())) == 2
     assert_same(WEIGHTS, read_file(tmp_path / 'w.pth'))

@@ -1,4 +1,5 @@
 """Wrappers around weights, and which weights are taken where a file has two sets."""
+
 import copy
 from types import SimpleNamespace
 
@@ -18,44 +19,63 @@ def taken(content, ema=None):
     return unwrap(content, ema).state_dict['a.weight'].item()
 
 
-@pytest.mark.parametrize('content, opened', [
-    (PLAIN, ()), ({'model': PLAIN, 'optimizer': {'x': torch.ones(2)}, 'epoch': 3}, ('model',)),
-    ({'state_dict': PLAIN, 'meta': {}}, ('state_dict',)), ({'module': PLAIN}, ('module',)),
-    ({'teacher': PLAIN}, ('teacher',)),
-    ({'state_dict': {'model': {'module': PLAIN}}}, ('state_dict', 'model', 'module')),
-    ({'model_ema': PLAIN}, ('model_ema',)), ({'state_dict_ema': PLAIN}, ('state_dict_ema',)),
-    ({'epoch': torch.tensor(3), 'model': PLAIN}, ('model',)),
-])
+@pytest.mark.parametrize(
+    'content, opened',
+    [
+        (PLAIN, ()),
+        ({'model': PLAIN, 'optimizer': {'x': torch.ones(2)}, 'epoch': 3}, ('model',)),
+        ({'state_dict': PLAIN, 'meta': {}}, ('state_dict',)),
+        ({'module': PLAIN}, ('module',)),
+        ({'teacher': PLAIN}, ('teacher',)),
+        ({'state_dict': {'model': {'module': PLAIN}}}, ('state_dict', 'model', 'module')),
+        ({'model_ema': PLAIN}, ('model_ema',)),
+        ({'state_dict_ema': PLAIN}, ('state_dict_ema',)),
+        ({'epoch': torch.tensor(3), 'model': PLAIN}, ('model',)),
+    ],
+)
 def test_wrappers_are_opened(content, opened):
     weights = unwrap(content)
     assert weights.opened == opened and weights.state_dict.keys() == PLAIN.keys()
 
 
-@pytest.mark.parametrize('content, default', [
-    ({'state_dict': PLAIN, 'state_dict_ema': AVERAGE}, 1),  # timm's training
-    ({'model': PLAIN, 'model_ema': AVERAGE}, 0),  # the authors' and torchvision's
-    ({'student': PLAIN, 'teacher': AVERAGE}, 1),  # DINO's
-    ({'model': {'state_dict': PLAIN, 'state_dict_ema': AVERAGE}}, 1),
-])
+@pytest.mark.parametrize(
+    'content, default',
+    [
+        ({'state_dict': PLAIN, 'state_dict_ema': AVERAGE}, 1),  # timm's training
+        ({'model': PLAIN, 'model_ema': AVERAGE}, 0),  # the authors' and torchvision's
+        ({'student': PLAIN, 'teacher': AVERAGE}, 1),  # DINO's
+        ({'model': {'state_dict': PLAIN, 'state_dict_ema': AVERAGE}}, 1),
+    ],
+)
 def test_choice_of_averaged_weights(content, default):
     assert taken(content) == default
     assert taken(content, ema=True) == 1 and taken(content, ema=False) == 0
 
 
-@pytest.mark.parametrize('content, ema, message', [
-    ({'model': PLAIN}, True, r'averaged \(EMA\) weights.*holds model\. Ask for the plain'),
-    ({'model_ema': PLAIN}, False, r'plain weights.*holds model_ema\. Ask for the averaged'),
-    (PLAIN, True, r"averaged.*holds a dict with keys \['a.weight'\]"),
-])
+@pytest.mark.parametrize(
+    'content, ema, message',
+    [
+        ({'model': PLAIN}, True, r'averaged \(EMA\) weights.*holds model\. Ask for the plain'),
+        ({'model_ema': PLAIN}, False, r'plain weights.*holds model_ema\. Ask for the averaged'),
+        (PLAIN, True, r"averaged.*holds a dict with keys \['a.weight'\]"),
+    ],
+)
 def test_weights_that_are_not_there_are_an_error(content, ema, message):
     with pytest.raises(ValueError, match=message):
         unwrap(content, ema)
 
 
-@pytest.mark.parametrize('content, message', [
-    ({}, 'no weights'), ([1], 'a list'), ({'epoch': 3}, r"keys \['epoch'\]"), ({'model': {'x': 3}}, 'got model'),
-    (torch.ones(1), 'a Tensor'), (None, 'a NoneType'),
-])
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        ({}, 'no weights'),
+        ([1], 'a list'),
+        ({'epoch': 3}, r"keys \['epoch'\]"),
+        ({'model': {'x': 3}}, 'got model'),
+        (torch.ones(1), 'a Tensor'),
+        (None, 'a NoneType'),
+    ],
+)
 def test_no_weights_is_an_error(content, message):
     with pytest.raises(ValueError, match=message):
         unwrap(content)
@@ -68,7 +88,9 @@ def test_a_dict_that_holds_itself_ends():
         unwrap(content)
 
 
-@pytest.mark.parametrize('tensor', [torch.ones(2, device='meta'), torch.ones(2).to_sparse()], ids=['meta', 'sparse'])
+@pytest.mark.parametrize(
+    'tensor', [torch.ones(2, device='meta'), torch.ones(2).to_sparse()], ids=['meta', 'sparse']
+)
 def test_tensors_without_plain_numbers_are_refused(tensor):
     with pytest.raises(ValueError, match='expected dense tensors that hold numbers; a.bias'):
         unwrap({'model': PLAIN | {'a.bias': tensor}})
@@ -76,7 +98,9 @@ def test_tensors_without_plain_numbers_are_refused(tensor):
 
 def test_other_names_than_text_beside_mmengines_average():
     plain = {'steps': torch.tensor(1), 5: 1, 'module.a.weight': torch.zeros(1)}
-    assert unwrap({'state_dict': AVERAGE, 'ema_state_dict': plain}, ema=False).state_dict == {'a.weight': 0}
+    assert unwrap({'state_dict': AVERAGE, 'ema_state_dict': plain}, ema=False).state_dict == {
+        'a.weight': 0
+    }
 
 
 def test_mmengine_saves_the_average_as_state_dict():
@@ -89,7 +113,11 @@ def test_mmengine_saves_the_average_as_state_dict():
     hook.ema_model.module.a.weight.data.fill_(1)
     checkpoint = {'state_dict': copy.deepcopy(model.state_dict()), 'meta': {}}
     hook.before_save_checkpoint(SimpleNamespace(), checkpoint)
-    assert taken(checkpoint) == 1 and taken(checkpoint, ema=True) == 1 and taken(checkpoint, ema=False) == 0
+    assert (
+        taken(checkpoint) == 1
+        and taken(checkpoint, ema=True) == 1
+        and taken(checkpoint, ema=False) == 0
+    )
     assert unwrap(checkpoint, ema=False).where == ', under ema_state_dict (plain weights)'
     assert unwrap(checkpoint).where == ', under state_dict (averaged weights)'
     assert unwrap(checkpoint, ema=False).state_dict.keys() == PLAIN.keys()
@@ -97,8 +125,12 @@ def test_mmengine_saves_the_average_as_state_dict():
 
 @pytest.mark.parametrize('ema', [None, True, False])
 def test_as_timm_reads_its_own_files(tmp_path, ema):
-    torch.save({'state_dict': PLAIN, 'state_dict_ema': AVERAGE, 'epoch': 1}, tmp_path / 'last.pth.tar')
-    theirs = timm.models.load_state_dict(str(tmp_path / 'last.pth.tar'), **({} if ema is None else {'use_ema': ema}))
+    torch.save(
+        {'state_dict': PLAIN, 'state_dict_ema': AVERAGE, 'epoch': 1}, tmp_path / 'last.pth.tar'
+    )
+    theirs = timm.models.load_state_dict(
+        str(tmp_path / 'last.pth.tar'), **({} if ema is None else {'use_ema': ema})
+    )
     assert taken(torch.load(tmp_path / 'last.pth.tar'), ema) == theirs['a.weight'].item()
 
 
@@ -112,9 +144,22 @@ def test_counters_of_averaging_are_no_weights():
 
 
 def test_prefixes_of_wrappers_are_taken_off_wherever_they_stand():
-    raw = {'_fsdp_wrapped_module.stages.0._fsdp_wrapped_module._checkpoint_wrapped_module.gamma': 1, 'mymodule.x': 2,
-           'backbone.module.x': 3, '_orig_mod.module.y': 4, 'module._orig_mod.module.z': 5, 'module': 6}
-    assert strip_wrapping(raw) == {'stages.0.gamma': 1, 'mymodule.x': 2, 'backbone.x': 3, 'y': 4, 'z': 5, 'module': 6}
+    raw = {
+        '_fsdp_wrapped_module.stages.0._fsdp_wrapped_module._checkpoint_wrapped_module.gamma': 1,
+        'mymodule.x': 2,
+        'backbone.module.x': 3,
+        '_orig_mod.module.y': 4,
+        'module._orig_mod.module.z': 5,
+        'module': 6,
+    }
+    assert strip_wrapping(raw) == {
+        'stages.0.gamma': 1,
+        'mymodule.x': 2,
+        'backbone.x': 3,
+        'y': 4,
+        'z': 5,
+        'module': 6,
+    }
 
 
 def test_two_models_in_one_are_an_error():

@@ -1,4 +1,5 @@
 """What the tests of the stand-in share: the hook installed before mmcv.ops is imported, and mmcv's golden results."""
+
 from pathlib import Path
 
 import numpy as np

@@ -1,9 +1,13 @@
 """Multi-scale deformable attention against mmcv's own torch version, numerical gradients, and values by hand."""
+
 import mmcv._ext as ext
 import pytest
 import torch
 from mmcv.ops import MultiScaleDeformableAttention
-from mmcv.ops.multi_scale_deform_attn import (MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch)
+from mmcv.ops.multi_scale_deform_attn import (
+    MultiScaleDeformableAttnFunction,
+    multi_scale_deformable_attn_pytorch,
+)
 
 SHAPES, STARTS = torch.tensor([[4, 6], [2, 3]]), torch.tensor([0, 24])
 
@@ -17,7 +21,9 @@ def make_inputs(dtype=torch.float64, images=4, queries=3, heads=2, channels=5, p
 
 
 def attend(value, locations, weights, shapes=SHAPES, starts=STARTS, im2col_step=2):
-    return MultiScaleDeformableAttnFunction.apply(value, shapes, starts, locations, weights, im2col_step)
+    return MultiScaleDeformableAttnFunction.apply(
+        value, shapes, starts, locations, weights, im2col_step
+    )
 
 
 def test_equals_mmcv_in_torch_forward_and_backward():
@@ -26,21 +32,32 @@ def test_equals_mmcv_in_torch_forward_and_backward():
     expected = multi_scale_deformable_attn_pytorch(value, SHAPES, locations, weights)
     torch.testing.assert_close(output, expected)
     grad, inputs = torch.randn_like(output), (value, locations, weights)
-    for mine, theirs in zip(*(torch.autograd.grad(values, inputs, grad) for values in (output, expected))):
+    for mine, theirs in zip(
+        *(torch.autograd.grad(values, inputs, grad) for values in (output, expected))
+    ):
         torch.testing.assert_close(mine, theirs)
 
 
 def test_gradcheck():
-    assert torch.autograd.gradcheck(attend, tuple(make_inputs(images=2, queries=2, channels=2, points=2)),
-                                    fast_mode=True)
+    assert torch.autograd.gradcheck(
+        attend, tuple(make_inputs(images=2, queries=2, channels=2, points=2)), fast_mode=True
+    )
 
 
 def test_by_hand():
     # one level of 1 x 2 pixels, 10 and 30: their centres, halfway, and half a pixel off the end
-    value = torch.tensor([10., 30.]).view(1, 2, 1, 1)
-    locations = torch.tensor([[0.25, 0.5], [0.75, 0.5], [0.5, 0.5], [1.0, 0.5], [2.0, 0.5]]).view(1, 5, 1, 1, 1, 2)
-    output = attend(value, locations, torch.full((1, 5, 1, 1, 1), 0.5), torch.tensor([[1, 2]]), torch.tensor([0]))
-    assert output.flatten().tolist() == [5., 15., 10., 7.5, 0.]
+    value = torch.tensor([10.0, 30.0]).view(1, 2, 1, 1)
+    locations = torch.tensor([[0.25, 0.5], [0.75, 0.5], [0.5, 0.5], [1.0, 0.5], [2.0, 0.5]]).view(
+        1, 5, 1, 1, 1, 2
+    )
+    output = attend(
+        value,
+        locations,
+        torch.full((1, 5, 1, 1, 1), 0.5),
+        torch.tensor([[1, 2]]),
+        torch.tensor([0]),
+    )
+    assert output.flatten().tolist() == [5.0, 15.0, 10.0, 7.5, 0.0]
 
 
 def test_levels_start_where_it_is_said():
@@ -51,8 +68,10 @@ def test_levels_start_where_it_is_said():
 
 
 def test_a_point_one_pixel_off_the_map_has_no_slope():
-    value, weights = torch.full((1, 4, 1, 1), 3.), torch.ones(1, 1, 1, 1, 1)
-    locations = torch.tensor([-0.25, 0.25]).view(1, 1, 1, 1, 1, 2).requires_grad_()  # x = -1, y = 0 on 2 x 2 pixels
+    value, weights = torch.full((1, 4, 1, 1), 3.0), torch.ones(1, 1, 1, 1, 1)
+    locations = (
+        torch.tensor([-0.25, 0.25]).view(1, 1, 1, 1, 1, 2).requires_grad_()
+    )  # x = -1, y = 0 on 2 x 2 pixels
     attend(value, locations, weights, torch.tensor([[2, 2]]), torch.tensor([0])).sum().backward()
     assert not locations.grad.any()
 
@@ -61,31 +80,45 @@ def test_gradients_are_added():
     value, locations, weights = (tensor.detach() for tensor in make_inputs())
     grad = torch.randn(4, 3, 10, dtype=torch.float64)
     grads = [torch.ones_like(tensor) for tensor in (value, locations, weights)]
-    ext.ms_deform_attn_backward(value, SHAPES, STARTS, locations, weights, grad, *grads, im2col_step=4)
+    ext.ms_deform_attn_backward(
+        value, SHAPES, STARTS, locations, weights, grad, *grads, im2col_step=4
+    )
     inputs = [tensor.requires_grad_() for tensor in (value, locations, weights)]
     for mine, autograd in zip(grads, torch.autograd.grad(attend(*inputs), inputs, grad)):
         torch.testing.assert_close(mine, autograd + 1)
 
 
 def test_the_module_gives_the_same_through_the_op(monkeypatch):
-    module = MultiScaleDeformableAttention(embed_dims=8, num_heads=2, num_levels=2, dropout=0., batch_first=True)
+    module = MultiScaleDeformableAttention(
+        embed_dims=8, num_heads=2, num_levels=2, dropout=0.0, batch_first=True
+    )
     torch.nn.init.normal_(module.sampling_offsets.weight)
-    arguments = dict(query=torch.randn(2, 30, 8), reference_points=torch.rand(2, 30, 2, 2), spatial_shapes=SHAPES,
-                     level_start_index=STARTS)
+    arguments = dict(
+        query=torch.randn(2, 30, 8),
+        reference_points=torch.rand(2, 30, 2, 2),
+        spatial_shapes=SHAPES,
+        level_start_index=STARTS,
+    )
     expected = module(**arguments)  # on the CPU mmcv takes its torch version
-    monkeypatch.setattr('mmcv.ops.multi_scale_deform_attn.multi_scale_deformable_attn_pytorch',
-                        lambda value, shapes, locations, weights: attend(value, locations, weights, shapes))
+    monkeypatch.setattr(
+        'mmcv.ops.multi_scale_deform_attn.multi_scale_deformable_attn_pytorch',
+        lambda value, shapes, locations, weights: attend(value, locations, weights, shapes),
+    )
     torch.testing.assert_close(module(**arguments), expected)
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_reduced_precision(dtype):
-    value, locations, weights = (tensor.detach().to(dtype).requires_grad_() for tensor in make_inputs())
+    value, locations, weights = (
+        tensor.detach().to(dtype).requires_grad_() for tensor in make_inputs()
+    )
     output = attend(value, locations, weights)
     assert output.dtype == dtype
     assert torch.equal(output, attend(value.float(), locations.float(), weights.float()).to(dtype))
     output.sum().backward()
-    assert value.grad.dtype == dtype and all(t.grad.isfinite().all() for t in (value, locations, weights))
+    assert value.grad.dtype == dtype and all(
+        t.grad.isfinite().all() for t in (value, locations, weights)
+    )
 
 
 def test_bad_input():

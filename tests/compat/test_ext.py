@@ -1,4 +1,5 @@
 """The stand-in as a module: its names, their arguments, and what raises."""
+
 import ast
 import inspect
 import pickle
@@ -16,8 +17,12 @@ OPS = Path(mmcv.ops.__file__).parent
 
 
 def names_that_mmcv_asks_for():
-    calls = (node for path in sorted(OPS.glob('*.py')) for node in ast.walk(ast.parse(path.read_text()))
-             if isinstance(node, ast.Call) and getattr(node.func, 'attr', '') == 'load_ext')
+    calls = (
+        node
+        for path in sorted(OPS.glob('*.py'))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, 'attr', '') == 'load_ext'
+    )
     return {name for call in calls for name in ast.literal_eval(call.args[1])}
 
 
@@ -52,7 +57,9 @@ def test_private_names_are_missing():
     assert not hasattr(ext, '__path__') and not hasattr(ext, '_anything')
 
 
-@pytest.mark.parametrize('name', sorted(set(ext.__all__) - {'get_compiler_version', 'get_compiling_cuda_version'}))
+@pytest.mark.parametrize(
+    'name', sorted(set(ext.__all__) - {'get_compiler_version', 'get_compiling_cuda_version'})
+)
 def test_arguments_are_those_of_cpp(name):
     assert list(inspect.signature(getattr(ext, name)).parameters) == arguments_in_cpp()[name]
 
@@ -69,12 +76,15 @@ def test_pickle(name):
 
 
 class Boxes(torch.utils.data.Dataset):
-
     def __len__(self):
         return 2
 
     def __getitem__(self, i):
-        return mmcv.ops.nms(torch.tensor([[0., 0., 4., 4.], [0., 0., 4., 3.]]), torch.tensor([0.5, 0.9]), 0.5)[1]
+        return mmcv.ops.nms(
+            torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0]]),
+            torch.tensor([0.5, 0.9]),
+            0.5,
+        )[1]
 
 
 # Python 3.12 and newer warn of any fork of a process with threads, which torch always has

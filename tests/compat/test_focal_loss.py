@@ -1,4 +1,5 @@
 """Sigmoid and softmax focal loss against autograd on the formula, cross entropy, and values by hand."""
+
 import math
 
 import mmcv._ext as ext
@@ -11,13 +12,16 @@ from mmcv.ops import SigmoidFocalLoss, SoftmaxFocalLoss, sigmoid_focal_loss, sof
 def reference_sigmoid(x, target, gamma, alpha, weight):
     hot = F.one_hot(target, x.shape[1] + 1)[:, :-1]
     p = x.sigmoid()
-    loss = -(hot * alpha * (1 - p)**gamma * p.log() + (1 - hot) * (1 - alpha) * p**gamma * (1 - p).log())
+    loss = -(
+        hot * alpha * (1 - p) ** gamma * p.log()
+        + (1 - hot) * (1 - alpha) * p**gamma * (1 - p).log()
+    )
     return loss if weight is None else loss * weight[target][:, None]
 
 
 def reference_softmax(x, target, gamma, alpha, weight):
     p = x.softmax(1)[torch.arange(len(x)), target]
-    loss = -alpha * (1 - p)**gamma * p.log()
+    loss = -alpha * (1 - p) ** gamma * p.log()
     return loss if weight is None else loss * weight[target]
 
 
@@ -36,7 +40,9 @@ def test_sigmoid_equals_autograd(weighted, gamma, alpha, reduction):
     expected = reduce(reference_sigmoid(x, target, gamma, alpha, weight), reduction)
     torch.testing.assert_close(output, expected)
     grad = torch.randn_like(output)
-    torch.testing.assert_close(*(torch.autograd.grad(values, x, grad)[0] for values in (output, expected)))
+    torch.testing.assert_close(
+        *(torch.autograd.grad(values, x, grad)[0] for values in (output, expected))
+    )
 
 
 @pytest.mark.parametrize('weighted', [False, True])
@@ -49,7 +55,9 @@ def test_softmax_equals_autograd(weighted, gamma, alpha, reduction):
     output = SoftmaxFocalLoss(gamma, alpha, weight, reduction)(x, target)
     expected = reduce(reference_softmax(x, target, gamma, alpha, weight), reduction)
     torch.testing.assert_close(output, expected)
-    torch.testing.assert_close(*(torch.autograd.grad(values, x)[0] for values in (output, expected)))
+    torch.testing.assert_close(
+        *(torch.autograd.grad(values, x)[0] for values in (output, expected))
+    )
 
 
 def test_gradcheck():
@@ -70,12 +78,14 @@ def test_by_hand():
 def test_without_focus_it_is_cross_entropy():
     x, target = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 3, 1])
     torch.testing.assert_close(softmax_focal_loss(x, target, 0.0, 1.0), F.cross_entropy(x, target))
-    torch.testing.assert_close(sigmoid_focal_loss(x, target, 0.0, 0.5, None, 'none') * 2,
-                               F.binary_cross_entropy_with_logits(x, F.one_hot(target).float(), reduction='none'))
+    torch.testing.assert_close(
+        sigmoid_focal_loss(x, target, 0.0, 0.5, None, 'none') * 2,
+        F.binary_cross_entropy_with_logits(x, F.one_hot(target).float(), reduction='none'),
+    )
 
 
 def test_large_logits_saturate_as_in_mmcv():
-    x = torch.tensor([[200., -200.]], requires_grad=True)
+    x = torch.tensor([[200.0, -200.0]], requires_grad=True)
     loss = sigmoid_focal_loss(x, torch.tensor([1]), 2.0, 0.25, None, 'none')
     limit = -math.log(torch.finfo(torch.float32).tiny)
     torch.testing.assert_close(loss.detach(), torch.tensor([[0.75, 0.25]]) * limit)
@@ -84,8 +94,8 @@ def test_large_logits_saturate_as_in_mmcv():
 
 
 def test_softmax_at_certainty_has_no_nan():
-    for gamma in (0., 0.5, 2.):
-        x = torch.tensor([[300., 0.]], requires_grad=True)
+    for gamma in (0.0, 0.5, 2.0):
+        x = torch.tensor([[300.0, 0.0]], requires_grad=True)
         softmax_focal_loss(x, torch.tensor([0]), gamma, 0.25).backward()
         assert not x.grad.any()
 
@@ -93,13 +103,17 @@ def test_softmax_at_certainty_has_no_nan():
 def test_negative_softmax_target_counts_nothing():
     x = torch.randn(2, 3, requires_grad=True)
     loss = softmax_focal_loss(x, torch.tensor([-1, 2]), 2.0, 0.25, None, 'sum')
-    torch.testing.assert_close(loss, softmax_focal_loss(x[1:], torch.tensor([2]), 2.0, 0.25, None, 'sum'))
+    torch.testing.assert_close(
+        loss, softmax_focal_loss(x[1:], torch.tensor([2]), 2.0, 0.25, None, 'sum')
+    )
     loss.backward()
     assert not x.grad[0].any() and x.grad[1].all()
 
 
 def test_no_samples_and_reduced_precision():
-    assert sigmoid_focal_loss(torch.zeros(0, 3), torch.zeros(0).long(), 2.0, 0.25, None, 'none').shape == (0, 3)
+    assert sigmoid_focal_loss(
+        torch.zeros(0, 3), torch.zeros(0).long(), 2.0, 0.25, None, 'none'
+    ).shape == (0, 3)
     x, target = torch.randn(4, 3).half().requires_grad_(), torch.tensor([0, 2, 1, 3])
     loss = sigmoid_focal_loss(x, target, 2.0, 0.25, None, 'none')
     assert torch.equal(loss, sigmoid_focal_loss(x.float(), target, 2.0, 0.25, None, 'none').half())
@@ -113,10 +127,14 @@ def test_bad_input():
         ext.sigmoid_focal_loss_forward(x, torch.tensor([0, 4]), none, torch.zeros(2, 3), 2.0, 0.25)
     for background in (3, -1):
         with pytest.raises(RuntimeError, match='no entry for background'):
-            ext.sigmoid_focal_loss_forward(x, torch.tensor([0, background]), weight, torch.zeros(2, 3), 2.0, 0.25)
+            ext.sigmoid_focal_loss_forward(
+                x, torch.tensor([0, background]), weight, torch.zeros(2, 3), 2.0, 0.25
+            )
     with pytest.raises(RuntimeError, match='at most 2 for 3 classes, got 3'):
         ext.softmax_focal_loss_forward(x, torch.tensor([0, 3]), none, torch.zeros(2), 2.0, 0.25)
     with pytest.raises(ValueError, match='one entry for each of 3 classes'):
-        ext.sigmoid_focal_loss_forward(x, torch.tensor([0, 1]), weight[:2], torch.zeros(2, 3), 2.0, 0.25)
+        ext.sigmoid_focal_loss_forward(
+            x, torch.tensor([0, 1]), weight[:2], torch.zeros(2, 3), 2.0, 0.25
+        )
     with pytest.raises(ValueError, match=r'target \(B,\)'):
         ext.sigmoid_focal_loss_forward(x, torch.tensor([0]), none, torch.zeros(2, 3), 2.0, 0.25)

@@ -1,4 +1,5 @@
 """nms, soft-NMS and nms_match against compiled mmcv, slow loops, and cases by hand."""
+
 import math
 
 import mmcv._ext as ext
@@ -7,7 +8,7 @@ import pytest
 import torch
 from mmcv.ops import batched_nms, nms, nms_match, soft_nms
 
-PAIR = torch.tensor([[0., 0., 2., 1.], [0., 0., 1., 1.]])  # IoU 1/2
+PAIR = torch.tensor([[0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 1.0, 1.0]])  # IoU 1/2
 
 
 def random_boxes(count, whole=False):
@@ -49,8 +50,12 @@ def loop_softnms(boxes, scores, threshold, sigma, min_score, method, offset):
         items, pos = items[1:], 0
         while pos < len(items):
             overlap = float(iou(boxes[picked[-1][0]], boxes[items[pos][0]], offset))
-            decay = {'naive': 0., 'linear': 1 - overlap}.get(method, 1.) if overlap >= np.float32(threshold) else 1.
-            items[pos][1] *= math.exp(-overlap**2 / sigma) if method == 'gaussian' else decay
+            decay = (
+                {'naive': 0.0, 'linear': 1 - overlap}.get(method, 1.0)
+                if overlap >= np.float32(threshold)
+                else 1.0
+            )
+            items[pos][1] *= math.exp(-(overlap**2) / sigma) if method == 'gaussian' else decay
             if items[pos][1] < min_score:
                 items[pos] = items[-1]
                 items.pop()
@@ -70,20 +75,26 @@ def test_nms_equals_compiled(golden, threshold):
 def test_batched_nms_equals_compiled(golden):
     boxes, scores, ids = golden['nms/boxes'], golden['nms/scores'], golden['nms/ids']
     for split_thr in (10000, 100):
-        dets, keep = batched_nms(boxes, scores, ids, dict(type='nms', iou_threshold=0.6, split_thr=split_thr))
+        dets, keep = batched_nms(
+            boxes, scores, ids, dict(type='nms', iou_threshold=0.6, split_thr=split_thr)
+        )
         assert torch.equal(keep, golden['nms/batched_keep'])
         assert torch.equal(dets, golden['nms/batched_dets'])
 
 
 def test_batched_nms_class_agnostic_is_nms(golden):
     boxes, scores, ids = golden['nms/boxes'], golden['nms/scores'], golden['nms/ids']
-    keep = batched_nms(boxes, scores, ids, dict(type='nms', iou_threshold=0.5, class_agnostic=True))[1]
+    keep = batched_nms(
+        boxes, scores, ids, dict(type='nms', iou_threshold=0.5, class_agnostic=True)
+    )[1]
     assert torch.equal(keep, golden['nms/keep_0.5'])
 
 
 @pytest.mark.parametrize('method', ['naive', 'linear', 'gaussian'])
 def test_soft_nms_equals_compiled(golden, method):
-    dets, keep = soft_nms(golden['nms/boxes'], golden['nms/scores'], 0.3, sigma=0.5, min_score=1e-3, method=method)
+    dets, keep = soft_nms(
+        golden['nms/boxes'], golden['nms/scores'], 0.3, sigma=0.5, min_score=1e-3, method=method
+    )
     assert torch.equal(keep, golden[f'softnms/{method}_keep'])
     torch.testing.assert_close(dets, golden[f'softnms/{method}_dets'], rtol=0, atol=1e-6)
 
@@ -92,8 +103,11 @@ def test_soft_nms_equals_compiled(golden, method):
 @pytest.mark.parametrize('whole', [False, True])
 def test_nms_equals_a_loop(offset, whole):
     boxes, scores = random_boxes(60, whole), torch.randint(0, 20, (60,)) / 20  # with ties
-    for threshold in (0., 0.25, 0.5):
-        expected = [group[0] for group in loop_groups(boxes, scores, lambda v: v > np.float32(threshold), offset)]
+    for threshold in (0.0, 0.25, 0.5):
+        expected = [
+            group[0]
+            for group in loop_groups(boxes, scores, lambda v: v > np.float32(threshold), offset)
+        ]
         assert nms(boxes, scores, threshold, offset=offset)[1].tolist() == expected
 
 
@@ -116,41 +130,50 @@ def test_soft_nms_equals_a_loop(method, offset):
         expected = loop_softnms(boxes, scores, 0.3, 0.5, min_score, method, offset)
         dets, keep = soft_nms(boxes, scores, 0.3, 0.5, min_score, method, offset)
         assert keep.tolist() == [i for i, _ in expected] and len(keep) < 40
-        torch.testing.assert_close(dets[:, 4], torch.tensor([score for _, score in expected]), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            dets[:, 4], torch.tensor([score for _, score in expected]), rtol=1e-5, atol=1e-6
+        )
         assert torch.equal(dets[:, :4], boxes[keep])
 
 
 def test_at_the_threshold():
     scores = torch.tensor([0.9, 0.8])
     assert nms(PAIR, scores, 0.5)[1].tolist() == [0, 1]  # IoU > threshold suppresses
-    assert [g.tolist() for g in nms_match(torch.cat((PAIR, scores[:, None]), 1), 0.5)] == [[0, 1]]  # here >= does
+    assert [g.tolist() for g in nms_match(torch.cat((PAIR, scores[:, None]), 1), 0.5)] == [
+        [0, 1]
+    ]  # here >= does
     assert soft_nms(PAIR, scores, 0.5, method='naive')[1].tolist() == [0]  # and here
     # 3/10 in float32 is above 0.3 in float64, and equal to 0.3 in float32
-    assert nms(torch.tensor([[0., 0., 10., 1.], [0., 0., 3., 1.]]), scores, 0.3)[1].tolist() == [0, 1]
+    assert nms(torch.tensor([[0.0, 0.0, 10.0, 1.0], [0.0, 0.0, 3.0, 1.0]]), scores, 0.3)[
+        1
+    ].tolist() == [0, 1]
 
 
 def test_offset_by_hand():
     # pixels 0..1 and 0..0: 2 and 1 wide, IoU 1/2; without the offset 1 and 0 wide, IoU 0
-    boxes, scores = torch.tensor([[0., 0., 1., 0.], [0., 0., 0., 0.]]), torch.tensor([0.9, 0.8])
+    boxes, scores = (
+        torch.tensor([[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]]),
+        torch.tensor([0.9, 0.8]),
+    )
     assert nms(boxes, scores, 0.4, offset=1)[1].tolist() == [0]
     assert nms(boxes, scores, 0.4, offset=0)[1].tolist() == [0, 1]
 
 
 def test_soft_nms_by_hand():
     scores = torch.tensor([0.8, 0.9])
-    for method, decay in dict(naive=0., linear=0.5, gaussian=math.exp(-0.25 / 0.5)).items():
-        dets, keep = soft_nms(PAIR, scores, 0.3, sigma=0.5, min_score=0., method=method)
+    for method, decay in dict(naive=0.0, linear=0.5, gaussian=math.exp(-0.25 / 0.5)).items():
+        dets, keep = soft_nms(PAIR, scores, 0.3, sigma=0.5, min_score=0.0, method=method)
         assert keep.tolist() == [1, 0]
         torch.testing.assert_close(dets[:, 4], torch.tensor([0.9, 0.8 * decay]))
 
 
 def test_equal_scores_keep_their_order():
-    boxes = torch.arange(50.)[:, None] * 10 + torch.tensor([0., 0., 5., 5.])
+    boxes = torch.arange(50.0)[:, None] * 10 + torch.tensor([0.0, 0.0, 5.0, 5.0])
     assert nms(boxes, torch.full((50,), 0.5), 0.5)[1].tolist() == list(range(50))
 
 
 def test_score_threshold_and_max_num():
-    boxes = torch.arange(6.)[:, None] * 10 + torch.tensor([0., 0., 5., 5.])
+    boxes = torch.arange(6.0)[:, None] * 10 + torch.tensor([0.0, 0.0, 5.0, 5.0])
     scores = torch.tensor([0.1, 0.6, 0.3, 0.9, 0.5, 0.2])
     assert nms(boxes, scores, 0.5, score_threshold=0.25, max_num=3)[1].tolist() == [3, 1, 4]
 
@@ -181,6 +204,6 @@ def test_bad_input():
     with pytest.raises(ValueError, match=r'boxes must be \(B, 4\), got \(3, 5\)'):
         ext.nms(torch.rand(3, 5), scores, 0.5, 0)
     with pytest.raises(ValueError, match=r'scores must be \(3,\)'):
-        ext.softnms(boxes, scores[:2], torch.zeros(3, 5), 0.5, 0.5, 0., 1, 0)
+        ext.softnms(boxes, scores[:2], torch.zeros(3, 5), 0.5, 0.5, 0.0, 1, 0)
     with pytest.raises(ValueError, match='method'):
-        ext.softnms(boxes, scores, torch.zeros(3, 5), 0.5, 0.5, 0., 3, 0)
+        ext.softnms(boxes, scores, torch.zeros(3, 5), 0.5, 0.5, 0.0, 3, 0)

@@ -22,7 +22,12 @@ def root(written, tmp_path):
 
 
 def label_path(root, split='training', number=1):
-    return root / 'annotations' / split / f'ADE_{"train" if split == "training" else "val"}_{number:08d}.png'
+    return (
+        root
+        / 'annotations'
+        / split
+        / f'ADE_{"train" if split == "training" else "val"}_{number:08d}.png'
+    )
 
 
 def image_path(root, split='training', number=1):
@@ -31,22 +36,39 @@ def image_path(root, split='training', number=1):
 
 def test_classes_are_mmseg_s():
     from mmseg.datasets import ADE20KDataset
+
     assert ade20k.CLASSES == tuple(ADE20KDataset.METAINFO['classes'])
 
 
 def test_label_map():
     names = ('sky', 'dog', 'traffic cone', 'flag')
     ids = np.array([[0, 1, 2], [3, 4, 4]], dtype=np.int32)
-    scene = Scene(np.zeros((2, 3, 3), np.uint8), ids, tuple(Region(i, name, True) for i, name in enumerate(names, 1)))
+    scene = Scene(
+        np.zeros((2, 3, 3), np.uint8),
+        ids,
+        tuple(Region(i, name, True) for i, name in enumerate(names, 1)),
+    )
     labels = ade20k.label_map(scene)
     assert labels.dtype == np.uint8 and labels.tolist() == [[0, 3, 127], [0, 150, 150]]
 
 
 def test_layout(written):
-    files = sorted(str(path.relative_to(written)) for path in written.rglob('*') if path.suffix in ('.jpg', '.png'))
-    stems = ['training/ADE_train_00000001', 'training/ADE_train_00000002', 'training/ADE_train_00000003',
-             'validation/ADE_val_00000001', 'validation/ADE_val_00000002']
-    assert files == [*(f'annotations/{stem}.png' for stem in stems), *(f'images/{stem}.jpg' for stem in stems)]
+    files = sorted(
+        str(path.relative_to(written))
+        for path in written.rglob('*')
+        if path.suffix in ('.jpg', '.png')
+    )
+    stems = [
+        'training/ADE_train_00000001',
+        'training/ADE_train_00000002',
+        'training/ADE_train_00000003',
+        'validation/ADE_val_00000001',
+        'validation/ADE_val_00000002',
+    ]
+    assert files == [
+        *(f'annotations/{stem}.png' for stem in stems),
+        *(f'images/{stem}.jpg' for stem in stems),
+    ]
 
 
 def test_files_hold_the_scene(written):
@@ -60,9 +82,13 @@ def test_files_hold_the_scene(written):
 def test_mmseg_reads_it(written):
     from mmseg.datasets import ADE20KDataset
     from mmseg.datasets.transforms import LoadAnnotations
+
     pipeline = [dict(type='LoadImageFromFile'), dict(type=LoadAnnotations)]
-    dataset = ADE20KDataset(data_root=str(written), pipeline=pipeline,
-                            data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'))
+    dataset = ADE20KDataset(
+        data_root=str(written),
+        pipeline=pipeline,
+        data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
+    )
     assert len(dataset) == 3
     seen, label = dataset[0]['gt_seg_map'], np.asarray(Image.open(label_path(written))).astype(int)
     assert np.array_equal(seen, np.where(label == 0, 255, label - 1))
@@ -80,7 +106,9 @@ def test_written_again_only_when_parameters_differ(root):
 def test_more_scenes_begin_with_the_same_ones(written, tmp_path):
     ade20k.write_sample(tmp_path / 'more', num_train=4, num_val=1, seed=7)
     for path in (written / 'annotations' / 'training').iterdir():
-        assert (tmp_path / 'more' / 'annotations' / 'training' / path.name).read_bytes() == path.read_bytes()
+        assert (
+            tmp_path / 'more' / 'annotations' / 'training' / path.name
+        ).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize('change', [dict(num_train=0), dict(num_val=0), dict(seed=-1)])
@@ -104,7 +132,11 @@ def test_a_right_copy_has_no_problems(root):
 def test_real_data_is_held_to_its_counts(root):
     (root / 'convnext_dense_sample.json').unlink()
     problems = ade20k.check(root)
-    assert len(problems) == 2 and 'expected 20,210 images (*.jpg); got 3' in problems[0] and '2,000' in problems[1]
+    assert (
+        len(problems) == 2
+        and 'expected 20,210 images (*.jpg); got 3' in problems[0]
+        and '2,000' in problems[1]
+    )
 
 
 def spoil(path, array):
@@ -120,10 +152,22 @@ def exceed(path):
 
 
 SPOILED = {
-    'no annotation': (lambda root: label_path(root).unlink(), 'no annotation (*.png) for 1 (ADE_train_00000001)'),
-    'no image': (lambda root: image_path(root).unlink(), 'no image (*.jpg) for 1 (ADE_train_00000001)'),
-    'fewer': (lambda root: (image_path(root).unlink(), label_path(root).unlink()), 'expected 3 images (*.jpg); got 2'),
-    'colours': (lambda root: spoil(label_path(root), np.zeros((4, 5, 3), np.uint8)), 'got mode RGB'),
+    'no annotation': (
+        lambda root: label_path(root).unlink(),
+        'no annotation (*.png) for 1 (ADE_train_00000001)',
+    ),
+    'no image': (
+        lambda root: image_path(root).unlink(),
+        'no image (*.jpg) for 1 (ADE_train_00000001)',
+    ),
+    'fewer': (
+        lambda root: (image_path(root).unlink(), label_path(root).unlink()),
+        'expected 3 images (*.jpg); got 2',
+    ),
+    'colours': (
+        lambda root: spoil(label_path(root), np.zeros((4, 5, 3), np.uint8)),
+        'got mode RGB',
+    ),
     'range': (lambda root: exceed(label_path(root)), 'expected labels 0..150; got 151'),
     'size': (lambda root: spoil(label_path(root), np.zeros((4, 5), np.uint8)), 'got 5x4'),
     'broken label': (lambda root: cut(label_path(root), 200), '.png: cannot be read'),
@@ -148,7 +192,11 @@ def test_only_a_full_check_reads_every_file(root):
 def test_wrong_level(root, given):
     assert ade20k.find_root(root) == ade20k.find_root(root / given) == root or given == '..'
     problems = ade20k.check((root / given).resolve())
-    assert problems == [] if given == '.' else len(problems) == 1 and f'the one that was meant is {root}' in problems[0]
+    assert (
+        problems == []
+        if given == '.'
+        else len(problems) == 1 and f'the one that was meant is {root}' in problems[0]
+    )
 
 
 def test_wrong_folders(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from convnext_dense.data.camera import LIGHTS, photograph, sky_colours
 from convnext_dense.data.canvas import Canvas
 
-RED, BLUE = np.array([200., 0., 0.]), np.array([0., 0., 200.])
+RED, BLUE = np.array([200.0, 0.0, 0.0]), np.array([0.0, 0.0, 200.0])
 
 
 @pytest.fixture
@@ -17,7 +17,11 @@ def test_what_is_painted_later_hides_what_was_painted_before(canvas):
     canvas.box(0, 0, 30, 20, RED)
     assert canvas.begin('person', thing=True) == 2
     canvas.box(5, 5, 15, 10, BLUE)
-    assert (canvas.ids[5:10, 5:15] == 2).all() and (canvas.ids == 2).sum() == 50 and (canvas.ids == 1).sum() == 550
+    assert (
+        (canvas.ids[5:10, 5:15] == 2).all()
+        and (canvas.ids == 2).sum() == 50
+        and (canvas.ids == 1).sum() == 550
+    )
     assert np.array_equal(canvas.image[..., 2] > 0, canvas.ids == 2)
     assert canvas.regions == [('sea', False), ('person', True)]
 
@@ -27,7 +31,10 @@ def test_shadows_change_the_picture_and_no_region(canvas):
     canvas.box(0, 0, 30, 20, RED)
     before = canvas.ids.copy()
     canvas.shadow(15, 10, 8, 4, strength=0.5)
-    assert np.array_equal(canvas.ids, before) and set(np.unique(canvas.image[..., 0])) == {100., 200.}
+    assert np.array_equal(canvas.ids, before) and set(np.unique(canvas.image[..., 0])) == {
+        100.0,
+        200.0,
+    }
 
 
 def test_unlabelled_paint_keeps_the_region(canvas):
@@ -44,10 +51,14 @@ def test_textures_are_asked_for_the_pixels_of_the_shape(canvas):
 
 @pytest.mark.parametrize('name', LIGHTS)
 def test_photograph(name):
-    rng, picture = np.random.default_rng(0), np.full((40, 50, 3), 120.)
+    rng, picture = np.random.default_rng(0), np.full((40, 50, 3), 120.0)
     top, bottom = sky_colours(LIGHTS[name], rng)
     assert top.shape == bottom.shape == (3,) and 0 <= min(top.min(), bottom.min())
     photo = photograph(picture, LIGHTS[name], rng)
     assert photo.shape == picture.shape and photo.dtype == np.uint8
     ratio = photo.mean((0, 1)) / 120 / np.array(LIGHTS[name].gain)
-    assert (0.82 * 0.95 * 0.9 < ratio).all() and (ratio < 1.15 * 1.05 * 1.01).all() and 1 < photo[15:25, 20:30].std()
+    assert (
+        (0.82 * 0.95 * 0.9 < ratio).all()
+        and (ratio < 1.15 * 1.05 * 1.01).all()
+        and 1 < photo[15:25, 20:30].std()
+    )

@@ -28,7 +28,9 @@ def test_written_once(tmp_path):
 
 def test_other_parameters_replace_it(tmp_path):
     write_folder(tmp_path / 'data', dict(seed=1), write_two)
-    assert write_folder(tmp_path / 'data', dict(seed=2), lambda folder: (folder / 'c').write_text('3'))
+    assert write_folder(
+        tmp_path / 'data', dict(seed=2), lambda folder: (folder / 'c').write_text('3')
+    )
     assert not (tmp_path / 'data' / 'a').exists() and (tmp_path / 'data' / 'c').read_text() == '3'
 
 
@@ -52,11 +54,13 @@ def test_a_failure_leaves_nothing_new_and_keeps_the_old(tmp_path):
 
 def test_two_processes_at_once(tmp_path):
     """The other one finishes while we write: its folder stays, ours goes."""
+
     def write(folder):
         write_two(folder)
         if not (tmp_path / 'data').exists():
             write_folder(tmp_path / 'other', {}, write_two)
             (tmp_path / 'other').rename(tmp_path / 'data')
+
     assert not write_folder(tmp_path / 'data', {}, write)
     assert [path.name for path in tmp_path.iterdir()] == ['data']
 

@@ -1,4 +1,5 @@
 """ImageNet's layout: the sample, folders and flat images, checks that say what is wrong."""
+
 import shutil
 
 import numpy as np
@@ -33,7 +34,11 @@ def test_sample_is_complete_and_repeatable(written, tmp_path):
     assert check(written, full=True) == [] and not write_sample(written, 20, 10, 3)
     assert not imagenet.ensure_sample(written)
     paths, labels, wnids = list_split(written, 'val')
-    assert wnids == list(SAMPLE_WNIDS) and labels == list(range(10)) and paths[0].startswith('val/n90000001/')
+    assert (
+        wnids == list(SAMPLE_WNIDS)
+        and labels == list(range(10))
+        and paths[0].startswith('val/n90000001/')
+    )
     assert imagenet.class_names(written, wnids) == list(SAMPLE_WNIDS.values())
     write_sample(tmp_path / 'more', num_train=30, num_val=1, seed=3)
     for path in list_split(written, 'train')[0]:
@@ -41,17 +46,36 @@ def test_sample_is_complete_and_repeatable(written, tmp_path):
 
 
 def test_labels_do_not_follow_from_the_order_of_reading(flat):
-    assert list_split(flat, 'train') == ([f'train/{w}/{w}_1.JPEG' for w in ('n01', 'n02', 'n03')], [0, 1, 2],
-                                         ['n01', 'n02', 'n03'])
+    assert list_split(flat, 'train') == (
+        [f'train/{w}/{w}_1.JPEG' for w in ('n01', 'n02', 'n03')],
+        [0, 1, 2],
+        ['n01', 'n02', 'n03'],
+    )
 
 
 # Each says: the images are of n02, n03, n01, n01. In the devkit's numbers n03 is 1, n01 2, n02 3.
-@pytest.mark.parametrize('files', [
-    {'LOC_val_solution.csv': 'ImageId,PredictionString\n' + ''.join(
-        f'ILSVRC2012_val_{i:08d},{w} 1 2 3 4 \n' for i, w in ((3, 'n01'), (1, 'n02'), (2, 'n03'), (4, 'n01')))},
-    {'val.txt': ''.join(f'ILSVRC2012_val_{i:08d}.JPEG {k}\n' for i, k in enumerate((1, 2, 0, 0), 1))},
-    {'ILSVRC2012_validation_ground_truth.txt': '3\n1\n2\n2\n', 'map_clsloc.txt': 'n03 1 c\nn01 2 a\nn02 3 b\n'},
-], ids=['kaggle', 'caffe', 'devkit'])
+@pytest.mark.parametrize(
+    'files',
+    [
+        {
+            'LOC_val_solution.csv': 'ImageId,PredictionString\n'
+            + ''.join(
+                f'ILSVRC2012_val_{i:08d},{w} 1 2 3 4 \n'
+                for i, w in ((3, 'n01'), (1, 'n02'), (2, 'n03'), (4, 'n01'))
+            )
+        },
+        {
+            'val.txt': ''.join(
+                f'ILSVRC2012_val_{i:08d}.JPEG {k}\n' for i, k in enumerate((1, 2, 0, 0), 1)
+            )
+        },
+        {
+            'ILSVRC2012_validation_ground_truth.txt': '3\n1\n2\n2\n',
+            'map_clsloc.txt': 'n03 1 c\nn01 2 a\nn02 3 b\n',
+        },
+    ],
+    ids=['kaggle', 'caffe', 'devkit'],
+)
 @pytest.mark.parametrize('folder', ['.', 'meta'])
 def test_flat_validation(flat, files, folder):
     (flat / folder).mkdir(exist_ok=True)
@@ -62,29 +86,49 @@ def test_flat_validation(flat, files, folder):
 
 def test_flat_validation_with_the_devkit_as_it_is_unpacked(flat):
     from scipy.io import savemat
+
     data = flat / 'ILSVRC2012_devkit_t12' / 'data'
     data.mkdir(parents=True)
     (data / 'ILSVRC2012_validation_ground_truth.txt').write_text('3\n1\n2\n2\n')
-    kinds = [('ILSVRC2012_ID', 'O'), ('WNID', 'O')]  # the fourth is a group of classes, past the 1,000
-    savemat(data / 'meta.mat', dict(synsets=np.array([(1, 'n03'), (2, 'n01'), (3, 'n02'), (1001, 'n09')], dtype=kinds)))
+    kinds = [
+        ('ILSVRC2012_ID', 'O'),
+        ('WNID', 'O'),
+    ]  # the fourth is a group of classes, past the 1,000
+    savemat(
+        data / 'meta.mat',
+        dict(synsets=np.array([(1, 'n03'), (2, 'n01'), (3, 'n02'), (1001, 'n09')], dtype=kinds)),
+    )
     check_flat(flat)
 
 
 def check_flat(flat):
     paths, labels, wnids = list_split(flat, 'val')
-    assert labels == [1, 2, 0, 0] and wnids == ['n01', 'n02', 'n03'] and paths[0] == 'val/ILSVRC2012_val_00000001.JPEG'
+    assert (
+        labels == [1, 2, 0, 0]
+        and wnids == ['n01', 'n02', 'n03']
+        and paths[0] == 'val/ILSVRC2012_val_00000001.JPEG'
+    )
     shutil.rmtree(flat / 'train')  # without training images the wnids are those that the file names
     assert list_split(flat, 'val')[1] == [1, 2, 0, 0]
 
 
-@pytest.mark.parametrize(('files', 'message'), [
-    ({}, 'none of LOC_val_solution.csv, val.txt'),
-    ({'ILSVRC2012_validation_ground_truth.txt': '3\n'}, 'meta.mat or map_clsloc.txt beside it'),
-    ({'val.txt': 'ILSVRC2012_val_00000001.JPEG 1\n'}, 'names no class for 3 images'),
-    ({'val.txt': ''.join(f'ILSVRC2012_val_{i:08d}.JPEG 7\n' for i in range(1, 5))}, 'has class 7'),
-    ({'val.txt': 'one\n'}, 'cannot be read as labels'),
-    ({'LOC_val_solution.csv': 'ILSVRC2012_val_00000001,n77 1 2 3 4\n'}, 'cannot be read as labels'),
-])
+@pytest.mark.parametrize(
+    ('files', 'message'),
+    [
+        ({}, 'none of LOC_val_solution.csv, val.txt'),
+        ({'ILSVRC2012_validation_ground_truth.txt': '3\n'}, 'meta.mat or map_clsloc.txt beside it'),
+        ({'val.txt': 'ILSVRC2012_val_00000001.JPEG 1\n'}, 'names no class for 3 images'),
+        (
+            {'val.txt': ''.join(f'ILSVRC2012_val_{i:08d}.JPEG 7\n' for i in range(1, 5))},
+            'has class 7',
+        ),
+        ({'val.txt': 'one\n'}, 'cannot be read as labels'),
+        (
+            {'LOC_val_solution.csv': 'ILSVRC2012_val_00000001,n77 1 2 3 4\n'},
+            'cannot be read as labels',
+        ),
+    ],
+)
 def test_labels_that_do_not_fit(flat, files, message):
     for name, text in files.items():
         (flat / name).write_text(text)
@@ -109,9 +153,16 @@ def test_check_names_what_is_wrong(tmp_path, written, flat):
     (root / 'train' / 'n90000002' / 'n90000002_1.JPEG').write_bytes(b'no image')
     shutil.rmtree(root / 'val' / 'n90000003')
     wrong = ' '.join(check(root, full=True))
-    for part in ('n90000002_1.JPEG: cannot be read', 'expected 10 images; got 9', 'got 9 with images of 10'):
+    for part in (
+        'n90000002_1.JPEG: cannot be read',
+        'expected 10 images; got 9',
+        'got 9 with images of 10',
+    ):
         assert part in wrong
-    assert 'expected 1,000 classes; got 3' in ' '.join(check(flat)) and 'expected 1,281,167 images' in check(flat)[1]
+    assert (
+        'expected 1,000 classes; got 3' in ' '.join(check(flat))
+        and 'expected 1,281,167 images' in check(flat)[1]
+    )
     assert f'the one that was meant is {written}' in check(written.parent)[0]
     assert find_root(written.parent.parent) == written == find_root(written / 'train')
     assert find_root(tmp_path / 'no' / 'such') is None
@@ -119,7 +170,9 @@ def test_check_names_what_is_wrong(tmp_path, written, flat):
 
 def test_why_missing(tmp_path, written):
     assert why_missing('convnext_dense.ImageNet', written) is None
-    message = why_missing('convnext_dense.ImageNet', tmp_path / 'a' / 'b', 'configs/convnext_t_in1k.py')
+    message = why_missing(
+        'convnext_dense.ImageNet', tmp_path / 'a' / 'b', 'configs/convnext_t_in1k.py'
+    )
     for part in ('missing or empty: train, val', 'prepare_data.py imagenet --root', '--sample'):
         assert part in message
     assert 'prepare_data.py sample' in why_missing('ImageNet', tmp_path / 'sample' / 'imagenet')

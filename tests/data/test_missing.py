@@ -19,10 +19,17 @@ def test_nothing_is_missing(written, dataset):
 
 
 def test_absent(tmp_path):
-    message = why_missing('mmseg.ADE20KDataset', tmp_path / 'a' / 'b' / 'ade', config='configs/my.py')
-    for part in ('images/training', 'annotations/validation', 'ADEChallengeData2016.zip', 'sceneparsing.csail.mit.edu',
-                 f'prepare_data.py ade20k --root {tmp_path / "a" / "b" / "ade"}',
-                 'python tools/train.py configs/my.py --sample'):
+    message = why_missing(
+        'mmseg.ADE20KDataset', tmp_path / 'a' / 'b' / 'ade', config='configs/my.py'
+    )
+    for part in (
+        'images/training',
+        'annotations/validation',
+        'ADEChallengeData2016.zip',
+        'sceneparsing.csail.mit.edu',
+        f'prepare_data.py ade20k --root {tmp_path / "a" / "b" / "ade"}',
+        'python tools/train.py configs/my.py --sample',
+    ):
         assert part in message
 
 
@@ -34,19 +41,27 @@ def test_an_empty_folder_is_missing(written, tmp_path):
 
 
 def test_the_right_folder_nearby_is_named(written):
-    assert f'It seems to be in {written}: set data_root' in why_missing('ADE20KDataset', written.parent)
+    assert f'It seems to be in {written}: set data_root' in why_missing(
+        'ADE20KDataset', written.parent
+    )
 
 
 def test_unknown_types_are_not_judged(tmp_path):
     assert why_missing('mmseg.CityscapesDataset', tmp_path) is None
     assert why_missing('mmseg.CityscapesDataset', 's3://bucket/cityscapes') is None
-    assert 'data_root of c.py' in why_missing('mmseg.CityscapesDataset', tmp_path / 'absent', 'c.py')
+    assert 'data_root of c.py' in why_missing(
+        'mmseg.CityscapesDataset', tmp_path / 'absent', 'c.py'
+    )
 
 
 def test_the_missing_sample_is_written_not_downloaded(tmp_path):
     reason = why_missing('ADE20KDataset', tmp_path / 'sample' / 'ade' / 'ADEChallengeData2016')
-    assert 'python tools/prepare_data.py sample' in reason and 'ADEChallengeData2016.zip' not in reason
-    real = why_missing('ADE20KDataset', tmp_path / 'sample' / 'of' / 'mine')  # the user's own folder of that name
+    assert (
+        'python tools/prepare_data.py sample' in reason and 'ADEChallengeData2016.zip' not in reason
+    )
+    real = why_missing(
+        'ADE20KDataset', tmp_path / 'sample' / 'of' / 'mine'
+    )  # the user's own folder of that name
     assert 'ADEChallengeData2016.zip' in real
 
 
@@ -60,18 +75,31 @@ def write_coco(root, split):
 def test_coco_is_asked_only_for_what_the_config_reads(tmp_path):
     parts = ['annotations/instances_val2017.json', 'val2017/']
     message = why_missing('mmdet.CocoDataset', tmp_path, 'my.py', parts)
-    assert 'missing or empty: annotations/instances_val2017.json, val2017.' in message and 'val2017.zip' in message
-    assert f'prepare_data.py coco --root {tmp_path}' in message and 'train.py my.py --sample' in message
+    assert (
+        'missing or empty: annotations/instances_val2017.json, val2017.' in message
+        and 'val2017.zip' in message
+    )
+    assert (
+        f'prepare_data.py coco --root {tmp_path}' in message
+        and 'train.py my.py --sample' in message
+    )
     write_coco(tmp_path, 'val')
     assert why_missing('CocoDataset', tmp_path, parts=parts) is None
-    assert 'missing or empty: annotations/instances_train2017.json, train2017.' in why_missing('CocoDataset', tmp_path)
+    assert 'missing or empty: annotations/instances_train2017.json, train2017.' in why_missing(
+        'CocoDataset', tmp_path
+    )
 
 
 def test_other_data_in_cocos_format_are_not_judged(tmp_path):
-    assert why_missing('CocoDataset', tmp_path, parts=['annotations/nuclei_train.json', 'images/']) is None
+    assert (
+        why_missing('CocoDataset', tmp_path, parts=['annotations/nuclei_train.json', 'images/'])
+        is None
+    )
 
 
 def test_coco_nearby_and_its_sample(tmp_path):
     write_coco(tmp_path / 'x' / 'coco', 'val')
-    assert f'It seems to be in {tmp_path / "x" / "coco"}: set' in why_missing('CocoDataset', tmp_path / 'x')
+    assert f'It seems to be in {tmp_path / "x" / "coco"}: set' in why_missing(
+        'CocoDataset', tmp_path / 'x'
+    )
     assert 'prepare_data.py sample' in why_missing('CocoDataset', tmp_path / 'sample' / 'coco')

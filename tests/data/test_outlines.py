@@ -1,4 +1,5 @@
 """Polygons and run lengths against pycocotools, on masks of every kind."""
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -22,9 +23,16 @@ def test_a_corner_by_hand():
 def test_a_hole_is_reached_through_a_slit():
     mask = parse('####', '#..#', '####')
     outer, hole = trace_rings(mask)
-    assert outer.tolist() == [[4, 0], [4, 3], [0, 3], [0, 0]] and hole.tolist() == [[3, 2], [3, 1], [1, 1], [1, 2]]
+    assert outer.tolist() == [[4, 0], [4, 3], [0, 3], [0, 0]] and hole.tolist() == [
+        [3, 2],
+        [3, 1],
+        [1, 1],
+        [1, 2],
+    ]
     (polygon,) = make_polygons(mask)
-    assert len(polygon) == 2 * (4 + 1 + 4 + 1) and np.array_equal(decode([polygon], mask.shape), mask)
+    assert len(polygon) == 2 * (4 + 1 + 4 + 1) and np.array_equal(
+        decode([polygon], mask.shape), mask
+    )
 
 
 def test_pieces_that_touch_at_a_corner_are_two():
@@ -37,7 +45,7 @@ def test_an_island_in_a_hole_is_its_own_piece():
     assert len(polygons) == 2 and np.array_equal(decode(polygons, mask.shape), mask)
 
 
-@pytest.mark.parametrize('share', [.1, .5, .9])
+@pytest.mark.parametrize('share', [0.1, 0.5, 0.9])
 def test_any_mask_comes_back_exactly(share):
     rng = np.random.default_rng(0)
     for shape in [(1, 1), (1, 9), (9, 1), *[(13, 17)] * 20]:
@@ -45,8 +53,12 @@ def test_any_mask_comes_back_exactly(share):
         mask[0, 0] = True
         assert np.array_equal(decode(make_polygons(mask), shape), mask)
         lengths = make_run_lengths(mask)
-        assert np.array_equal(coco_mask.decode(coco_mask.frPyObjects(lengths, *shape)).astype(bool), mask)
-        assert lengths['counts'][0] == 0 and all(isinstance(count, int) for count in lengths['counts'])
+        assert np.array_equal(
+            coco_mask.decode(coco_mask.frPyObjects(lengths, *shape)).astype(bool), mask
+        )
+        assert lengths['counts'][0] == 0 and all(
+            isinstance(count, int) for count in lengths['counts']
+        )
 
 
 def test_nothing():

@@ -15,16 +15,25 @@ CHECKSUMS = {1: 87652308}
 @pytest.fixture(scope='module')
 def sample():
     """The default sample: {split: [(scene, label map)]}."""
-    scenes = {split: [draw_scene(0, split, index, ade20k.SAMPLE_THINGS) for index in range(count)]
-              for split, count in (('training', 64), ('validation', 16))}
-    return {split: [(scene, ade20k.label_map(scene)) for scene in drawn] for split, drawn in scenes.items()}
+    scenes = {
+        split: [draw_scene(0, split, index, ade20k.SAMPLE_THINGS) for index in range(count)]
+        for split, count in (('training', 64), ('validation', 16))
+    }
+    return {
+        split: [(scene, ade20k.label_map(scene)) for scene in drawn]
+        for split, drawn in scenes.items()
+    }
 
 
 def test_a_scene_is_its_arguments():
     first, second = draw_scene(3, 'training', 5), draw_scene(3, 'training', 5)
     assert np.array_equal(first.image, second.image) and np.array_equal(first.ids, second.ids)
     assert first.regions == second.regions
-    for other in (draw_scene(4, 'training', 5), draw_scene(3, 'validation', 5), draw_scene(3, 'training', 6)):
+    for other in (
+        draw_scene(4, 'training', 5),
+        draw_scene(3, 'validation', 5),
+        draw_scene(3, 'training', 6),
+    ):
         assert other.image.shape != first.image.shape or (other.image != first.image).mean() > 0.5
 
 
@@ -48,12 +57,20 @@ def test_picture_and_regions_belong_together(sample):
 
 
 def test_every_thing_can_be_drawn():
-    seen = Counter(region.name for index in range(24) for region in draw_scene(0, 'validation', index).instances)
+    seen = Counter(
+        region.name
+        for index in range(24)
+        for region in draw_scene(0, 'validation', index).instances
+    )
     assert set(seen) == set(THINGS)
 
 
 def test_only_the_things_asked_for_are_drawn():
-    names = {region.name for index in range(4) for region in draw_scene(0, 'training', index, ('dog',)).instances}
+    names = {
+        region.name
+        for index in range(4)
+        for region in draw_scene(0, 'training', index, ('dog',)).instances
+    }
     assert names == {'dog'}
     assert not draw_scene(0, 'training', 0, ()).instances
 
@@ -78,7 +95,9 @@ def test_outlines_show_in_the_picture():
 def test_every_class_has_a_fair_presence(sample):
     shares = {}
     for split in sample:
-        counts = np.bincount(np.concatenate([label.ravel() for _, label in sample[split]]), minlength=151)
+        counts = np.bincount(
+            np.concatenate([label.ravel() for _, label in sample[split]]), minlength=151
+        )
         shares[split] = counts / counts.sum()
     present = np.flatnonzero(shares['training'])
     assert len(present) >= 13 and present[0] == 0 and shares['training'][0] < 0.02
@@ -88,23 +107,34 @@ def test_every_class_has_a_fair_presence(sample):
 
 def test_colour_alone_does_not_solve_it(sample):
     """The best class for each of 16^3 colours, counted on the training scenes, stays far below the 60 mIoU of a net."""
+
     def pixels(split):
-        colours = np.concatenate([scene.image.reshape(-1, 3) for scene, _ in sample[split]]).astype(int) // 16
+        colours = (
+            np.concatenate([scene.image.reshape(-1, 3) for scene, _ in sample[split]]).astype(int)
+            // 16
+        )
         labels = np.concatenate([label.ravel() for _, label in sample[split]])
         return (colours @ (256, 16, 1))[labels > 0], labels[labels > 0]
+
     colour, label = pixels('training')
     votes = np.zeros((16**3, 151), dtype=int)
     np.add.at(votes, (colour, label), 1)
     colour, label = pixels('validation')
     guess = votes.argmax(1)[colour]
-    iou = [((guess == k) & (label == k)).sum() / ((guess == k) | (label == k)).sum() for k in np.unique(label)]
+    iou = [
+        ((guess == k) & (label == k)).sum() / ((guess == k) | (label == k)).sum()
+        for k in np.unique(label)
+    ]
     assert np.mean(iou) < 0.35
 
 
-@pytest.mark.parametrize('change, message', [
-    (dict(split='test'), "split must be one of .*got 'test'"),
-    (dict(things=('person', 'unicorn')), r"things must be among .*got \['unicorn'\]"),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(split='test'), "split must be one of .*got 'test'"),
+        (dict(things=('person', 'unicorn')), r"things must be among .*got \['unicorn'\]"),
+    ],
+)
 def test_wrong_arguments(change, message):
     with pytest.raises(ValueError, match=message):
         draw_scene(**{**dict(seed=0, split='training', index=0), **change})

@@ -30,21 +30,35 @@ def test_box_holds_the_pixels_whose_centres_it_holds():
     assert np.array_equal(full(polygon_mask(box(4.6, 2.6, 12.4, 8.4), SHAPE)), expected)
 
 
-@pytest.mark.parametrize('points', [
-    [(2.2, 3.1), (30.7, 8.4), (11.3, 37.9)],  # triangle
-    [(5, 5), (45, 6), (25, 20), (44, 35), (4, 33), (20, 20)],  # not convex
-    [(5, 5), (45, 35), (45, 5), (5, 35)],  # crosses itself
-    [(-20, 10), (25, -15), (80, 20), (25, 70)],  # larger than the frame
-])
+@pytest.mark.parametrize(
+    'points',
+    [
+        [(2.2, 3.1), (30.7, 8.4), (11.3, 37.9)],  # triangle
+        [(5, 5), (45, 6), (25, 20), (44, 35), (4, 33), (20, 20)],  # not convex
+        [(5, 5), (45, 35), (45, 5), (5, 35)],  # crosses itself
+        [(-20, 10), (25, -15), (80, 20), (25, 70)],  # larger than the frame
+    ],
+)
 def test_polygon_equals_the_rule_pixel_by_pixel(points):
-    expected = [[is_inside(points, x + 0.5, y + 0.5) for x in range(SHAPE[1])] for y in range(SHAPE[0])]
+    expected = [
+        [is_inside(points, x + 0.5, y + 0.5) for x in range(SHAPE[1])] for y in range(SHAPE[0])
+    ]
     assert np.array_equal(full(polygon_mask(points, SHAPE)), expected)
 
 
-@pytest.mark.parametrize('edge', [
-    [(31.3, 0), (12.7, 40)],
-    [(31.3, 0), (20.5, 10.5), (30.5, 20.5), (12.5, 20.5), (12.7, 40)],  # corners on the centres of pixels
-])
+@pytest.mark.parametrize(
+    'edge',
+    [
+        [(31.3, 0), (12.7, 40)],
+        [
+            (31.3, 0),
+            (20.5, 10.5),
+            (30.5, 20.5),
+            (12.5, 20.5),
+            (12.7, 40),
+        ],  # corners on the centres of pixels
+    ],
+)
 def test_polygons_that_share_an_edge_neither_overlap_nor_leave_a_gap(edge):
     left = full(polygon_mask([(0, 0), *edge, (0, 40)], SHAPE))
     right = full(polygon_mask([(50, 0), *edge, (50, 40)], SHAPE))
@@ -52,8 +66,11 @@ def test_polygons_that_share_an_edge_neither_overlap_nor_leave_a_gap(edge):
 
 
 def test_ellipse():
-    y, x = np.mgrid[:SHAPE[0], :SHAPE[1]] + 0.5
-    assert np.array_equal(full(ellipse_mask(20.3, 18.8, 15, 9, SHAPE)), ((x - 20.3) / 15)**2 + ((y - 18.8) / 9)**2 <= 1)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] + 0.5
+    assert np.array_equal(
+        full(ellipse_mask(20.3, 18.8, 15, 9, SHAPE)),
+        ((x - 20.3) / 15) ** 2 + ((y - 18.8) / 9) ** 2 <= 1,
+    )
 
 
 @pytest.mark.parametrize('x, y', [(-30, 10), (90, 10), (10, -30), (10, 90)])

@@ -3,7 +3,7 @@ import numpy as np
 from convnext_dense.data.textures import Noise, bricks, gradient, hsv, striped, tiled, value_noise
 
 X, Y = np.arange(30)[None] + 0.5, np.arange(20)[:, None] + 0.5
-BLACK, WHITE = np.zeros(3), np.full(3, 255.)
+BLACK, WHITE = np.zeros(3), np.full(3, 255.0)
 
 
 def test_hsv_is_periodic_in_hue():
@@ -14,20 +14,28 @@ def test_value_noise_is_smooth_and_has_no_seam():
     noise = value_noise(np.random.default_rng(0), (60, 90), (20, 15))
     assert noise.shape == (60, 90) and -1 <= noise.min() < -0.5 and 0.5 < noise.max() <= 1
     for axis in (0, 1):
-        inner, seam = np.abs(np.diff(noise, axis=axis)).max(), np.abs(noise.take(0, axis) - noise.take(-1, axis)).max()
+        inner, seam = (
+            np.abs(np.diff(noise, axis=axis)).max(),
+            np.abs(noise.take(0, axis) - noise.take(-1, axis)).max(),
+        )
         assert seam <= inner
 
 
 def test_grainy_varies_the_brightness_alone():
-    colour = Noise(np.random.default_rng(0), (20, 30)).grainy(np.array([40., 80., 120.]), fine=0.5)(X, Y)
-    assert np.allclose(colour / colour[..., :1], [1, 2, 3]) and 20 <= colour[..., 0].min() < colour[..., 0].max() <= 60
+    colour = Noise(np.random.default_rng(0), (20, 30)).grainy(
+        np.array([40.0, 80.0, 120.0]), fine=0.5
+    )(X, Y)
+    assert (
+        np.allclose(colour / colour[..., :1], [1, 2, 3])
+        and 20 <= colour[..., 0].min() < colour[..., 0].max() <= 60
+    )
 
 
 def test_mixed_goes_from_one_to_the_other():
     noise = Noise(np.random.default_rng(0), (20, 30))
-    mixed = noise.mixed(BLACK, WHITE, 'leaf', threshold=0., softness=1e-6)(X, Y)[..., 0]
-    assert set(np.unique(mixed)) == {0., 255.}
-    assert (noise.mixed(BLACK, WHITE, 'leaf', threshold=2.)(X, Y) == 0).all()
+    mixed = noise.mixed(BLACK, WHITE, 'leaf', threshold=0.0, softness=1e-6)(X, Y)[..., 0]
+    assert set(np.unique(mixed)) == {0.0, 255.0}
+    assert (noise.mixed(BLACK, WHITE, 'leaf', threshold=2.0)(X, Y) == 0).all()
 
 
 def test_gradient_ends():
@@ -51,4 +59,8 @@ def test_tiles_grow_towards_the_viewer():
 
 def test_every_second_course_of_bricks_is_shifted():
     wall = bricks(WHITE, BLACK, height=5, width=10)(X, Y)[..., 0]
-    assert (wall[0] == 0).all() and not np.array_equal(wall[2], wall[7]) and np.array_equal(wall[2], wall[12])
+    assert (
+        (wall[0] == 0).all()
+        and not np.array_equal(wall[2], wall[7])
+        and np.array_equal(wall[2], wall[12])
+    )

@@ -1,4 +1,5 @@
 """Small backbones and a toy training run for the tests of ``convnext_dense.engine``."""
+
 import functools
 import itertools
 
@@ -19,27 +20,36 @@ _run_numbers = itertools.count()
 @pytest.fixture
 def make_backbone():
     """ConvNeXt of given depths, four channels wide."""
+
     def make(depths=(3, 3, 9, 3), use_grn=False, **kwargs):
         return ConvNeXt(dict(depths=depths, dims=(4,) * len(depths), use_grn=use_grn), **kwargs)
+
     return make
 
 
 @pytest.fixture
 def make_constructor():
     """The constructor under test, AdamW at lr 1e-4 and weight decay 0.05 unless the optimizer is changed."""
+
     def make(optimizer=(), wrapper=(), **paramwise_cfg):
         optimizer = dict(dict(type='AdamW', lr=1e-4, weight_decay=0.05), **dict(optimizer))
         cfg = dict(dict(type='OptimWrapper', optimizer=optimizer), **dict(wrapper))
         return LayerDecayOptimWrapperConstructor(cfg, paramwise_cfg)
+
     return make
 
 
 @pytest.fixture
 def get_settings():
     """{parameter name: (lr, lr_scale, weight_decay)} of an optimizer wrapper."""
+
     def get(optim_wrapper):
-        return {name: (group['lr'], group['lr_scale'], group['weight_decay'])
-                for group in optim_wrapper.optimizer.param_groups for name in group['param_names']}
+        return {
+            name: (group['lr'], group['lr_scale'], group['weight_decay'])
+            for group in optim_wrapper.optimizer.param_groups
+            for name in group['param_names']
+        }
+
     return get
 
 
@@ -50,7 +60,10 @@ class ToyModel(BaseModel):
         self.decode_head = nn.Conv2d(4, 1, 1)
 
     def forward(self, inputs, mode='tensor'):
-        score = sum(y.mean() for y in self.backbone(inputs)) + self.decode_head(self.backbone(inputs)[-1]).mean()
+        score = (
+            sum(y.mean() for y in self.backbone(inputs))
+            + self.decode_head(self.backbone(inputs)[-1]).mean()
+        )
         return dict(loss=(score - 1) ** 2) if mode == 'loss' else [score]
 
 
@@ -65,22 +78,37 @@ class CountMetric(BaseMetric):
 @pytest.fixture
 def make_runner(tmp_path, monkeypatch):
     """A Runner on random images: 8 for training (batches of 2), 6 for validation (batches of 2)."""
-    monkeypatch.setattr(Runner, '_log_env', lambda self, env_cfg: None)  # asks compilers for their versions: slow
+    monkeypatch.setattr(
+        Runner, '_log_env', lambda self, env_cfg: None
+    )  # asks compilers for their versions: slow
     # mmengine 0.10.7 cannot resume with torch >= 2.6, whose safe loading refuses its log history; these files are ours.
     monkeypatch.setattr('torch.load', functools.partial(torch.load, weights_only=False))
+
     def make(train_cfg, **kwargs):
         def load(num_images):
             images = [dict(inputs=image) for image in torch.randn(num_images, 3, 32, 32)]
             return DataLoader(images, batch_size=2)
+
         settings = dict(
-            model=ToyModel(), work_dir=str(tmp_path), train_dataloader=load(8), train_cfg=train_cfg,
-            val_dataloader=load(6), val_cfg=dict(), val_evaluator=[CountMetric()], default_scope='mmengine',
+            model=ToyModel(),
+            work_dir=str(tmp_path),
+            train_dataloader=load(8),
+            train_cfg=train_cfg,
+            val_dataloader=load(6),
+            val_cfg=dict(),
+            val_evaluator=[CountMetric()],
+            default_scope='mmengine',
             default_hooks=dict(logger=dict(type='LoggerHook', interval=1)),
             optim_wrapper=dict(
-                type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+                type='OptimWrapper',
+                optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
                 constructor='convnext_dense.LayerDecayOptimWrapperConstructor',
-                paramwise_cfg=dict(decay_rate=0.5, decay_type='layer_wise')),
-            log_processor=dict(by_epoch='max_epochs' in train_cfg), log_level='INFO',
-            experiment_name=f'toy{next(_run_numbers)}')
+                paramwise_cfg=dict(decay_rate=0.5, decay_type='layer_wise'),
+            ),
+            log_processor=dict(by_epoch='max_epochs' in train_cfg),
+            log_level='INFO',
+            experiment_name=f'toy{next(_run_numbers)}',
+        )
         return Runner(**dict(settings, **kwargs))
+
     return make

@@ -9,11 +9,12 @@ WARM_UP = dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=4
 
 def poly(**kwargs):
     # reaches its end at the 13th step
-    return [WARM_UP, dict(type='PolyLR', power=1., by_epoch=False, begin=4, end=13, **kwargs)]
+    return [WARM_UP, dict(type='PolyLR', power=1.0, by_epoch=False, begin=4, end=13, **kwargs)]
 
 
 class Recorder(Hook):
     """Learning rate of each group at each step, and the scalars that the log shows."""
+
     priority = 'LOWEST'
 
     def __init__(self):
@@ -30,8 +31,15 @@ def train(make_runner, schedulers, max_iters=12, **kwargs):
     """A run without validation; its log and what :class:`Recorder` saw."""
     recorder = Recorder()
     hooks = [dict(type='convnext_dense.LearningRateRangeHook'), recorder]
-    runner = make_runner(dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=100), custom_hooks=hooks,
-                         param_scheduler=schedulers, val_dataloader=None, val_cfg=None, val_evaluator=None, **kwargs)
+    runner = make_runner(
+        dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=100),
+        custom_hooks=hooks,
+        param_scheduler=schedulers,
+        val_dataloader=None,
+        val_cfg=None,
+        val_evaluator=None,
+        **kwargs,
+    )
     runner.train()
     with open(runner.logger.log_file) as file:
         return file.read(), recorder
@@ -43,21 +51,33 @@ def no_wait(monkeypatch):
     monkeypatch.setattr('mmengine.runner.loops.time.sleep', lambda seconds: None)
 
 
-COSINE = [WARM_UP, dict(type='CosineAnnealingLR', eta_min_ratio=1 / 8, by_epoch=False, begin=4, end=12)]
+COSINE = [
+    WARM_UP,
+    dict(type='CosineAnnealingLR', eta_min_ratio=1 / 8, by_epoch=False, begin=4, end=12),
+]
 
 
-@pytest.mark.parametrize('schedulers, last', [
-    (poly(eta_min=0.), 1 / 8), (COSINE, 1 / 8 + 7 / 8 * (1 + math.cos(math.pi * 7 / 8)) / 2)], ids=['poly', 'cosine'])
+@pytest.mark.parametrize(
+    'schedulers, last',
+    [(poly(eta_min=0.0), 1 / 8), (COSINE, 1 / 8 + 7 / 8 * (1 + math.cos(math.pi * 7 / 8)) / 2)],
+    ids=['poly', 'cosine'],
+)
 def test_schedulers_keep_the_ratios(schedulers, last, make_runner):
     """Warm-up and decay multiply all groups alike: each group's lr / largest lr stays its lr_scale."""
     _, recorder = train(make_runner, schedulers)
-    scales = [0.5 ** n for n in (6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0)]  # atto-like depths: num_layers 5
+    scales = [
+        0.5**n for n in (6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0)
+    ]  # atto-like depths: num_layers 5
     assert len(recorder.rates) == 12 and len({rates[-1] for rates in recorder.rates}) > 8
     for rates in recorder.rates:
         assert [rate / max(rates) for rate in rates] == pytest.approx(scales)
     largest = [rates[-1] for rates in recorder.rates]
-    assert largest[0] == pytest.approx(1e-4) and max(largest) == pytest.approx(1e-3)  # warm-up from a tenth, to the lr
-    assert largest[-1] == pytest.approx(1e-3 * last)  # the 8th step of the decay, one before its end
+    assert largest[0] == pytest.approx(1e-4) and max(largest) == pytest.approx(
+        1e-3
+    )  # warm-up from a tenth, to the lr
+    assert largest[-1] == pytest.approx(
+        1e-3 * last
+    )  # the 8th step of the decay, one before its end
 
 
 def test_eta_min_is_one_rate_for_all_groups(make_runner):
@@ -72,7 +92,7 @@ def test_range_is_in_log_lines_and_scalars(make_runner, tmp_path):
     assert len(lines) == 12
     for line, scalars in zip(lines, recorder.scalars):
         assert [float(rate) for rate in line] == pytest.approx(scalars, rel=1e-4)
-        assert scalars[0] == pytest.approx(scalars[1] / 2 ** 6)
+        assert scalars[0] == pytest.approx(scalars[1] / 2**6)
     assert recorder.scalars[0][1] == pytest.approx(1e-4)  # of the step itself, not of the next one
     assert recorder.scalars[5][1] == pytest.approx(1e-3 * 7 / 8)
     (scalar_file,) = tmp_path.glob('*/vis_data/scalars.json')
@@ -80,8 +100,10 @@ def test_range_is_in_log_lines_and_scalars(make_runner, tmp_path):
 
 
 def test_range_continues_after_resume(make_runner, tmp_path):
-    checkpoint = dict(checkpoint=dict(type='CheckpointHook', interval=6, by_epoch=False),
-                      logger=dict(type='LoggerHook', interval=1))
+    checkpoint = dict(
+        checkpoint=dict(type='CheckpointHook', interval=6, by_epoch=False),
+        logger=dict(type='LoggerHook', interval=1),
+    )
     _, whole = train(make_runner, poly(), default_hooks=checkpoint)
     log, resumed = train(make_runner, poly(), resume=True, load_from=str(tmp_path / 'iter_6.pth'))
     assert len(resumed.scalars) == 6
@@ -99,9 +121,26 @@ def test_several_optimizers():
 
     class Runner:
         message_hub = MessageHub('several optimizers')
-        optim_wrapper = OptimWrapperDict(**{name: OptimWrapper(optim.SGD(
-            [dict(params=nn.Linear(1, 1).parameters(), lr=lr * scale) for scale in (0.1, 1., 0.5)], lr=9.))
-            for name, lr in (('a', 1.), ('b', 2.))})
+        optim_wrapper = OptimWrapperDict(
+            **{
+                name: OptimWrapper(
+                    optim.SGD(
+                        [
+                            dict(params=nn.Linear(1, 1).parameters(), lr=lr * scale)
+                            for scale in (0.1, 1.0, 0.5)
+                        ],
+                        lr=9.0,
+                    )
+                )
+                for name, lr in (('a', 1.0), ('b', 2.0))
+            }
+        )
+
     LearningRateRangeHook().before_train_iter(Runner, 0)
     current = {key: buffer.current() for key, buffer in Runner.message_hub.log_scalars.items()}
-    assert current == {'train/a.min_lr': 0.1, 'train/a.max_lr': 1., 'train/b.min_lr': 0.2, 'train/b.max_lr': 2.}
+    assert current == {
+        'train/a.min_lr': 0.1,
+        'train/a.max_lr': 1.0,
+        'train/b.min_lr': 0.2,
+        'train/b.max_lr': 2.0,
+    }

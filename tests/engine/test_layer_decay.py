@@ -41,55 +41,79 @@ def test_equals_the_authors_groups(case, make_constructor, get_settings):
     with torch.device('meta'):
         model = Segmentor(ConvNeXt(arch))
     for given in (dict(num_layers=int(num_layers)), dict()):
-        constructor = make_constructor(decay_rate=float(decay_rate), decay_type='_'.join(decay_type), **given)
+        constructor = make_constructor(
+            decay_rate=float(decay_rate), decay_type='_'.join(decay_type), **given
+        )
         settings = get_settings(constructor(model))
         assert settings.keys() == GOLDEN[case].keys()
         for name, expected in GOLDEN[case].items():
-            assert settings[name] == pytest.approx(tuple(expected[key] for key in ('lr', 'lr_scale', 'weight_decay')),
-                                                   rel=1e-12), name
+            assert settings[name] == pytest.approx(
+                tuple(expected[key] for key in ('lr', 'lr_scale', 'weight_decay')), rel=1e-12
+            ), name
 
 
-@pytest.mark.parametrize('decay_type, num_groups', [('layer_wise', 16), ('stage_wise', 12), ('block_wise', 38)])
+@pytest.mark.parametrize(
+    'decay_type, num_groups', [('layer_wise', 16), ('stage_wise', 12), ('block_wise', 38)]
+)
 def test_groups_are_merged(decay_type, num_groups, make_backbone, make_constructor):
     """Two groups, with and without weight decay, for each layer in use."""
     model = Segmentor(make_backbone())
     groups = make_constructor(decay_rate=0.9, decay_type=decay_type)(model).optimizer.param_groups
     assert len(groups) == num_groups
-    assert len({(group['layer_id'], group['lr_scale'], group['weight_decay']) for group in groups}) == num_groups
+    assert (
+        len({(group['layer_id'], group['lr_scale'], group['weight_decay']) for group in groups})
+        == num_groups
+    )
     names = [name for group in groups for name in group['param_names']]
     assert sorted(names) == sorted(name for name, _ in model.named_parameters())
     for group in groups:
         assert group['lr'] == pytest.approx(1e-4 * group['lr_scale'])
-        assert group['group_name'] == f'layer_{group["layer_id"]}_{"decay" if group["weight_decay"] else "no_decay"}'
-        assert [dict(model.named_parameters())[name] is param
-                for name, param in zip(group['param_names'], group['params'])] == [True] * len(group['params'])
+        assert (
+            group['group_name']
+            == f'layer_{group["layer_id"]}_{"decay" if group["weight_decay"] else "no_decay"}'
+        )
+        assert [
+            dict(model.named_parameters())[name] is param
+            for name, param in zip(group['param_names'], group['params'])
+        ] == [True] * len(group['params'])
 
 
 def test_registered_for_every_scope():
-    assert OPTIM_WRAPPER_CONSTRUCTORS.get('convnext_dense.LayerDecayOptimWrapperConstructor') \
+    assert (
+        OPTIM_WRAPPER_CONSTRUCTORS.get('convnext_dense.LayerDecayOptimWrapperConstructor')
         is LayerDecayOptimWrapperConstructor
+    )
 
 
 @pytest.mark.parametrize('variant', [dict(), dict(use_grn=True)], ids=['v1', 'v2'])
-def test_no_weight_decay_on_small_parameters(variant, make_backbone, make_constructor, get_settings):
+def test_no_weight_decay_on_small_parameters(
+    variant, make_backbone, make_constructor, get_settings
+):
     backbone = make_backbone((1, 1, 3, 1), **variant)
     if variant:  # as the authors store them
         grn = backbone.stages[0][0].grn
         for name, param in list(grn.named_parameters()):
             setattr(grn, name, nn.Parameter(param.detach().reshape(1, 1, 1, -1)))
     model = Segmentor(backbone)
-    model.logit_scale = nn.Parameter(torch.tensor(1.))
+    model.logit_scale = nn.Parameter(torch.tensor(1.0))
     model.decode_head.gamma = nn.Parameter(torch.ones(2, 2))
     model.decode_head.bias = nn.Parameter(torch.ones(2, 1))
     settings = get_settings(make_constructor(decay_rate=0.9)(model))
     without = {name for name, (_, _, weight_decay) in settings.items() if weight_decay == 0}
-    assert without == {name for name, param in model.named_parameters()
-                       if param.ndim < 2 or name.endswith('.bias') or '.grn.' in name}
-    assert 'decode_head.gamma' not in without and any('.grn.' in name for name in without) == bool(variant)
+    assert without == {
+        name
+        for name, param in model.named_parameters()
+        if param.ndim < 2 or name.endswith('.bias') or '.grn.' in name
+    }
+    assert 'decode_head.gamma' not in without and any('.grn.' in name for name in without) == bool(
+        variant
+    )
 
 
 def make_ddp(model):
-    torch.distributed.init_process_group('gloo', store=torch.distributed.HashStore(), rank=0, world_size=1)
+    torch.distributed.init_process_group(
+        'gloo', store=torch.distributed.HashStore(), rank=0, world_size=1
+    )
     return nn.parallel.DistributedDataParallel(model)
 
 
@@ -116,57 +140,93 @@ def checkpoint_stages(model):
     return model
 
 
-@pytest.mark.parametrize('wrap', [make_ddp, torch.compile, compile_backbone, checkpoint_stages, nn.DataParallel,
-                                  wrap_child, lambda model: torch.compile(make_ddp(checkpoint_stages(model)))])
-def test_wrappers_change_nothing(wrap, make_backbone, make_constructor, get_settings, no_process_group):
-    constructor = make_constructor(decay_rate=0.9, custom_keys={'backbone.stages.0.1': dict(lr_mult=2.)})
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        make_ddp,
+        torch.compile,
+        compile_backbone,
+        checkpoint_stages,
+        nn.DataParallel,
+        wrap_child,
+        lambda model: torch.compile(make_ddp(checkpoint_stages(model))),
+    ],
+)
+def test_wrappers_change_nothing(
+    wrap, make_backbone, make_constructor, get_settings, no_process_group
+):
+    constructor = make_constructor(
+        decay_rate=0.9, custom_keys={'backbone.stages.0.1': dict(lr_mult=2.0)}
+    )
     plain = get_settings(constructor(Segmentor(make_backbone())))
     assert get_settings(constructor(wrap(Segmentor(make_backbone())))) == plain
-    assert plain['backbone.stages.0.1.gamma'][1] == pytest.approx(2 * 0.9 ** 6)
+    assert plain['backbone.stages.0.1.gamma'][1] == pytest.approx(2 * 0.9**6)
 
 
 def test_backbone_anywhere(make_backbone, make_constructor, get_settings):
     alone = get_settings(make_constructor(decay_rate=0.8)(make_backbone()))
-    inside = get_settings(make_constructor(decay_rate=0.8)(nn.ModuleDict(dict(a=nn.ModuleList([make_backbone()])))))
+    inside = get_settings(
+        make_constructor(decay_rate=0.8)(nn.ModuleDict(dict(a=nn.ModuleList([make_backbone()]))))
+    )
     assert inside == {f'a.0.{name}': setting for name, setting in alone.items()}
 
 
 def test_two_backbones_of_different_depths(make_backbone, make_constructor, get_settings):
-    model = nn.ModuleDict(dict(student=make_backbone((1, 1, 3, 1)), teacher=make_backbone(), head=nn.Linear(2, 2)))
+    model = nn.ModuleDict(
+        dict(student=make_backbone((1, 1, 3, 1)), teacher=make_backbone(), head=nn.Linear(2, 2))
+    )
     settings = get_settings(make_constructor(decay_rate=0.5)(model))
-    assert settings['student.downsample_layers.0.0.weight'][1] == 0.5 ** 5
-    assert settings['teacher.downsample_layers.0.0.weight'][1] == 0.5 ** 7
-    assert {settings[name][1] for name in ('head.weight', 'student.norm0.weight', 'teacher.norm3.bias')} == {1.}
+    assert settings['student.downsample_layers.0.0.weight'][1] == 0.5**5
+    assert settings['teacher.downsample_layers.0.0.weight'][1] == 0.5**7
+    assert {
+        settings[name][1] for name in ('head.weight', 'student.norm0.weight', 'teacher.norm3.bias')
+    } == {1.0}
     with pytest.raises(ValueError, match=r'num_layers=6 contradicts.*\(1, 1, 3, 1\).*num_layers=4'):
         make_constructor(decay_rate=0.5, num_layers=6)(model)
 
 
 def test_backbones_of_others(make_constructor, get_settings):
     """mmpretrain's: depths in a list, other names inside a block."""
+
     class Other(nn.Module):
         def __init__(self):
             super().__init__()
             self.depths = [1, 1, 4, 1]
             self.downsample_layers = nn.ModuleList(nn.Conv2d(1, 1, 1) for _ in range(4))
-            self.stages = nn.ModuleList(nn.Sequential(*(nn.ModuleDict(dict(depthwise_conv=nn.Conv2d(1, 1, 1)))
-                                                        for _ in range(depth))) for depth in self.depths)
+            self.stages = nn.ModuleList(
+                nn.Sequential(
+                    *(nn.ModuleDict(dict(depthwise_conv=nn.Conv2d(1, 1, 1))) for _ in range(depth))
+                )
+                for depth in self.depths
+            )
+
     settings = get_settings(make_constructor(decay_rate=0.5)(Other()))
-    assert settings['stages.2.3.depthwise_conv.weight'] == pytest.approx((1e-4 * 0.5 ** 2, 0.5 ** 2, 0.05))
+    assert settings['stages.2.3.depthwise_conv.weight'] == pytest.approx(
+        (1e-4 * 0.5**2, 0.5**2, 0.05)
+    )
 
 
 def test_fewer_stages_than_depths(make_backbone, make_constructor, get_settings):
     """Stages that are not built still count: the built ones keep their rates, and the rest of the model keeps 1."""
     whole = get_settings(make_constructor(decay_rate=0.9)(Segmentor(make_backbone())))
-    part = get_settings(make_constructor(decay_rate=0.9)(Segmentor(make_backbone(out_indices=(0, 1)))))
+    part = get_settings(
+        make_constructor(decay_rate=0.9)(Segmentor(make_backbone(out_indices=(0, 1))))
+    )
     assert part.items() <= whole.items()
-    assert part.keys() == {n for n in whole if not any(s in n for s in ('s.2.', 's.3.', 'norm2', 'norm3'))}
+    assert part.keys() == {
+        n for n in whole if not any(s in n for s in ('s.2.', 's.3.', 'norm2', 'norm3'))
+    }
 
 
 def test_frozen_parameters_are_left_out(make_backbone, make_constructor, get_settings, logged):
     model = Segmentor(make_backbone(frozen_stages=2))
     settings = get_settings(make_constructor(decay_rate=0.9)(model))
-    assert settings.keys() == {name for name, param in model.named_parameters() if param.requires_grad}
-    assert not any(name.startswith(('backbone.stages.0', 'backbone.downsample_layers.1')) for name in settings)
+    assert settings.keys() == {
+        name for name, param in model.named_parameters() if param.requires_grad
+    }
+    assert not any(
+        name.startswith(('backbone.stages.0', 'backbone.downsample_layers.1')) for name in settings
+    )
     num_frozen = sum(not param.requires_grad for param in model.parameters())
     assert f'{num_frozen} frozen ones in none' in logged[-1].getMessage()
     with pytest.raises(ValueError, match='nothing to train: all .* frozen'):
@@ -175,6 +235,7 @@ def test_frozen_parameters_are_left_out(make_backbone, make_constructor, get_set
 
 def test_shared_parameters_count_once(make_backbone, make_constructor, get_settings):
     """A parameter that the backbone shares has the backbone's rate, wherever it comes first."""
+
     class Shared(nn.Module):
         def __init__(self, backbone):
             super().__init__()
@@ -182,27 +243,36 @@ def test_shared_parameters_count_once(make_backbone, make_constructor, get_setti
             self.backbone = self.again = backbone
             self.tied = nn.Linear(4, 4)
             self.tied.weight = backbone.stages[0][0].pwconv2.weight
+
     model = Shared(make_backbone())
     settings = get_settings(make_constructor(decay_rate=0.5)(model))
     assert settings.keys() == {name for name, _ in model.named_parameters()}
-    assert settings['alias.0.weight'][1] == 0.5 ** 7 and 'tied.weight' not in settings
+    assert settings['alias.0.weight'][1] == 0.5**7 and 'tied.weight' not in settings
 
 
 def test_custom_keys(make_backbone, make_constructor, get_settings):
-    keys = {'backbone': dict(lr_mult=0.1, decay_mult=2.), 'backbone.stages.3': dict(decay_mult=0.5),
-            'decode_head': dict(lr_mult=10.), 'dwconv': dict(decay_mult=0.), 'stages.2.8': dict(lr_mult=0.)}
+    keys = {
+        'backbone': dict(lr_mult=0.1, decay_mult=2.0),
+        'backbone.stages.3': dict(decay_mult=0.5),
+        'decode_head': dict(lr_mult=10.0),
+        'dwconv': dict(decay_mult=0.0),
+        'stages.2.8': dict(lr_mult=0.0),
+    }
     model = Segmentor(make_backbone())
     constructor = make_constructor(decay_rate=0.5, custom_keys=keys)
     settings = get_settings(constructor(model))
     expect = {
-        'backbone.downsample_layers.0.0.weight': (0.5 ** 7 * 0.1, 0.05 * 2),
-        'backbone.downsample_layers.0.0.bias': (0.5 ** 7 * 0.1, 0.),  # no decay stays no decay
-        'backbone.stages.0.0.dwconv.weight': (0.5 ** 6 * 0.1, 0.05 * 2),  # 'backbone' is longer than 'dwconv'
-        'backbone.stages.2.8.pwconv1.weight': (0., 0.05),
+        'backbone.downsample_layers.0.0.weight': (0.5**7 * 0.1, 0.05 * 2),
+        'backbone.downsample_layers.0.0.bias': (0.5**7 * 0.1, 0.0),  # no decay stays no decay
+        'backbone.stages.0.0.dwconv.weight': (
+            0.5**6 * 0.1,
+            0.05 * 2,
+        ),  # 'backbone' is longer than 'dwconv'
+        'backbone.stages.2.8.pwconv1.weight': (0.0, 0.05),
         'backbone.stages.3.0.pwconv1.weight': (0.5, 0.05 * 0.5),
-        'backbone.norm0.weight': (0.1, 0.),
-        'decode_head.0.weight': (10., 0.05),
-        'decode_head.0.bias': (10., 0.),
+        'backbone.norm0.weight': (0.1, 0.0),
+        'decode_head.0.weight': (10.0, 0.05),
+        'decode_head.0.bias': (10.0, 0.0),
     }
     for name, (scale, weight_decay) in expect.items():
         assert settings[name] == pytest.approx((1e-4 * scale, scale, weight_decay)), name
@@ -212,23 +282,32 @@ def test_custom_keys(make_backbone, make_constructor, get_settings):
 
 def test_custom_key_that_matches_nothing_warns(make_backbone, make_constructor, logged):
     make_constructor(decay_rate=0.5, custom_keys={'bakbone': dict(lr_mult=0.1)})(make_backbone())
-    assert [record.levelname for record in logged if 'bakbone' in record.getMessage()] == ['WARNING']
+    assert [record.levelname for record in logged if 'bakbone' in record.getMessage()] == [
+        'WARNING'
+    ]
 
 
 def test_longest_key_wins_then_alphabet(make_backbone, make_constructor, get_settings):
-    keys = {'norm1': dict(lr_mult=3.), 'eight': dict(lr_mult=5.)}  # both in norm1.weight, equally long
-    settings = get_settings(make_constructor(decay_rate=1., custom_keys=keys)(make_backbone()))
-    assert settings['norm1.weight'][1] == 5. and settings['norm1.bias'][1] == 3.
+    keys = {
+        'norm1': dict(lr_mult=3.0),
+        'eight': dict(lr_mult=5.0),
+    }  # both in norm1.weight, equally long
+    settings = get_settings(make_constructor(decay_rate=1.0, custom_keys=keys)(make_backbone()))
+    assert settings['norm1.weight'][1] == 5.0 and settings['norm1.bias'][1] == 3.0
 
 
 def test_default_weight_decay_is_the_optimizers(make_backbone, get_settings):
     cfg = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4))
-    groups = LayerDecayOptimWrapperConstructor(cfg, dict(decay_rate=0.9))(make_backbone()).optimizer.param_groups
-    assert {group['weight_decay'] for group in groups} == {0., 0.01}
+    groups = LayerDecayOptimWrapperConstructor(cfg, dict(decay_rate=0.9))(
+        make_backbone()
+    ).optimizer.param_groups
+    assert {group['weight_decay'] for group in groups} == {0.0, 0.01}
 
 
 def test_no_weight_decay_at_all_makes_one_group_a_layer(make_backbone, make_constructor):
-    groups = make_constructor(optimizer=dict(weight_decay=0.), decay_rate=0.9)(make_backbone()).optimizer.param_groups
+    groups = make_constructor(optimizer=dict(weight_decay=0.0), decay_rate=0.9)(
+        make_backbone()
+    ).optimizer.param_groups
     assert [group['group_name'] for group in groups] == [f'layer_{i}_no_decay' for i in range(8)]
 
 
@@ -238,7 +317,9 @@ def test_fused_and_foreach_step(fast, make_backbone, make_constructor):
     models = [Segmentor(make_backbone((1, 1, 3, 1))) for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())
     for model, options in zip(models, [{fast: True}, dict(foreach=False)]):
-        optimizer = make_constructor(optimizer=dict(options, lr=0.1), decay_rate=0.5)(model).optimizer
+        optimizer = make_constructor(optimizer=dict(options, lr=0.1), decay_rate=0.5)(
+            model
+        ).optimizer
         for param in model.parameters():
             param.grad = torch.linspace(-1, 1, param.numel()).reshape(param.shape)
         before = model.backbone.downsample_layers[0][0].weight.detach().clone()
@@ -252,36 +333,72 @@ def test_wrapper_options_pass_through(make_backbone, make_constructor, monkeypat
     """All but ``optimizer`` goes to the wrapper, also to the AMP one, which asks for an accelerator when it is made."""
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
     monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', lambda **kwargs: kwargs)
-    options = dict(type='AmpOptimWrapper', loss_scale=128., dtype='bfloat16', accumulative_counts=4,
-                   clip_grad=dict(max_norm=1.))
-    optim_wrapper = make_constructor(wrapper=options, optimizer=dict(betas=(0.8, 0.9)), decay_rate=0.9)(make_backbone())
-    assert isinstance(optim_wrapper, AmpOptimWrapper) and optim_wrapper.loss_scaler['init_scale'] == 128.
-    assert optim_wrapper._accumulative_counts == 4 and optim_wrapper.clip_grad_kwargs == dict(max_norm=1.)
+    options = dict(
+        type='AmpOptimWrapper',
+        loss_scale=128.0,
+        dtype='bfloat16',
+        accumulative_counts=4,
+        clip_grad=dict(max_norm=1.0),
+    )
+    optim_wrapper = make_constructor(
+        wrapper=options, optimizer=dict(betas=(0.8, 0.9)), decay_rate=0.9
+    )(make_backbone())
+    assert (
+        isinstance(optim_wrapper, AmpOptimWrapper)
+        and optim_wrapper.loss_scaler['init_scale'] == 128.0
+    )
+    assert optim_wrapper._accumulative_counts == 4 and optim_wrapper.clip_grad_kwargs == dict(
+        max_norm=1.0
+    )
     assert optim_wrapper.cast_dtype == torch.bfloat16
     assert {group['betas'] for group in optim_wrapper.optimizer.param_groups} == {(0.8, 0.9)}
 
 
 def test_optimizer_state_loads_again(make_backbone, make_constructor):
-    optimizers = [make_constructor(decay_rate=0.9, optimizer=dict(lr=lr))(make_backbone()).optimizer for lr in (1, 2)]
+    optimizers = [
+        make_constructor(decay_rate=0.9, optimizer=dict(lr=lr))(make_backbone()).optimizer
+        for lr in (1, 2)
+    ]
     optimizers[1].load_state_dict(optimizers[0].state_dict())
     rates = [[group['lr'] for group in optimizer.param_groups] for optimizer in optimizers]
     assert rates[0] == rates[1]
 
 
-@pytest.mark.parametrize('paramwise_cfg, message', [
-    (dict(), r'must hold decay_rate, a number in \(0, 1\].*got None'),
-    (dict(decay_rate=0.), 'got 0.0'), (dict(decay_rate=1.1), 'got 1.1'), (dict(decay_rate='0.9'), "got '0.9'"),
-    (dict(decay_rate=True), 'got True'), (dict(decay_rate=float('nan')), 'got nan'),
-    (dict(decay_rate=0.9, decay_type='layers'), "'layer_wise', 'stage_wise', 'block_wise'; got 'layers'"),
-    (dict(decay_rate=0.9, norm_decay_mult=0.1), 'norm_decay_mult=0.1.*only norm_decay_mult=0'),
-    (dict(decay_rate=0.9, bias_lr_mult=2.), 'bias_lr_mult is not supported.*custom_keys'),
-    (dict(decay_rate=0.9, dwconv_decay_mult=0.), 'dwconv_decay_mult is not supported.*custom_keys'),
-    (dict(decay_rate=0.9, dcn_offset_lr_mult=0.1), 'dcn_offset_lr_mult is not supported.*custom_keys'),
-    (dict(decay_rate=0.9, bypass_duplicate=False), 'bypass_duplicate=False'),
-    (dict(decay_rate=0.9, layer_decay=0.9), "unknown key in paramwise_cfg: 'layer_decay'. Known: decay_rate"),
-    (dict(decay_rate=0.9, custom_keys={'head': dict(lr=1.)}), r"custom_keys\['head'\] may hold.*got lr=1.0"),
-    (dict(decay_rate=0.9, custom_keys={'head': dict(lr_mult=-1)}), 'lr_mult=-1'),
-])
+@pytest.mark.parametrize(
+    'paramwise_cfg, message',
+    [
+        (dict(), r'must hold decay_rate, a number in \(0, 1\].*got None'),
+        (dict(decay_rate=0.0), 'got 0.0'),
+        (dict(decay_rate=1.1), 'got 1.1'),
+        (dict(decay_rate='0.9'), "got '0.9'"),
+        (dict(decay_rate=True), 'got True'),
+        (dict(decay_rate=float('nan')), 'got nan'),
+        (
+            dict(decay_rate=0.9, decay_type='layers'),
+            "'layer_wise', 'stage_wise', 'block_wise'; got 'layers'",
+        ),
+        (dict(decay_rate=0.9, norm_decay_mult=0.1), 'norm_decay_mult=0.1.*only norm_decay_mult=0'),
+        (dict(decay_rate=0.9, bias_lr_mult=2.0), 'bias_lr_mult is not supported.*custom_keys'),
+        (
+            dict(decay_rate=0.9, dwconv_decay_mult=0.0),
+            'dwconv_decay_mult is not supported.*custom_keys',
+        ),
+        (
+            dict(decay_rate=0.9, dcn_offset_lr_mult=0.1),
+            'dcn_offset_lr_mult is not supported.*custom_keys',
+        ),
+        (dict(decay_rate=0.9, bypass_duplicate=False), 'bypass_duplicate=False'),
+        (
+            dict(decay_rate=0.9, layer_decay=0.9),
+            "unknown key in paramwise_cfg: 'layer_decay'. Known: decay_rate",
+        ),
+        (
+            dict(decay_rate=0.9, custom_keys={'head': dict(lr=1.0)}),
+            r"custom_keys\['head'\] may hold.*got lr=1.0",
+        ),
+        (dict(decay_rate=0.9, custom_keys={'head': dict(lr_mult=-1)}), 'lr_mult=-1'),
+    ],
+)
 def test_bad_paramwise_cfg(paramwise_cfg, message, make_constructor):
     with pytest.raises(ValueError, match=message):
         make_constructor(**paramwise_cfg)
@@ -289,34 +406,47 @@ def test_bad_paramwise_cfg(paramwise_cfg, message, make_constructor):
 
 def test_what_is_done_anyway_may_be_asked_for(make_backbone, make_constructor, get_settings):
     plain = get_settings(make_constructor(decay_rate=0.9)(make_backbone()))
-    asked = make_constructor(decay_rate=0.9, norm_decay_mult=0., bias_decay_mult=0, flat_decay_mult=0.,
-                             bypass_duplicate=True)
+    asked = make_constructor(
+        decay_rate=0.9,
+        norm_decay_mult=0.0,
+        bias_decay_mult=0,
+        flat_decay_mult=0.0,
+        bypass_duplicate=True,
+    )
     assert get_settings(asked(make_backbone())) == plain
 
 
 def test_bad_types_and_missing_base_values():
     optimizer = dict(type='AdamW', lr=1e-4)
-    bad_keys = [dict(decay_rate=0.9, custom_keys=keys) for keys in (['head'], dict(head=2.))]
+    bad_keys = [dict(decay_rate=0.9, custom_keys=keys) for keys in (['head'], dict(head=2.0))]
     for paramwise_cfg in ([0.9], *bad_keys):
         with pytest.raises(TypeError, match='must be a dict'):
             LayerDecayOptimWrapperConstructor(dict(optimizer=optimizer), paramwise_cfg)
     with pytest.raises(ValueError, match='state optimizer=.*lr='):
         LayerDecayOptimWrapperConstructor(dict(optimizer=dict(type='AdamW')), dict(decay_rate=0.9))
     with pytest.raises(ValueError, match='decay_mult, so state .*weight_decay='):
-        LayerDecayOptimWrapperConstructor(dict(optimizer=optimizer),
-                                          dict(decay_rate=0.9, custom_keys={'head': dict(decay_mult=0.)}))
+        LayerDecayOptimWrapperConstructor(
+            dict(optimizer=optimizer),
+            dict(decay_rate=0.9, custom_keys={'head': dict(decay_mult=0.0)}),
+        )
     with pytest.raises(ValueError, match='must hold decay_rate'):
         LayerDecayOptimWrapperConstructor(dict(optimizer=optimizer))
 
 
 def test_no_backbone_says_what_was_looked_for(make_constructor):
-    with pytest.raises(ValueError, match=r'looked for .*downsample_layers and stages.*Sequential \(0, 1\)'):
+    with pytest.raises(
+        ValueError, match=r'looked for .*downsample_layers and stages.*Sequential \(0, 1\)'
+    ):
         make_constructor(decay_rate=0.9)(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
 
 
 def test_parameter_in_no_group_is_an_error(make_backbone, make_constructor):
-    model = nn.ModuleDict(dict(module=make_backbone(), head=nn.Linear(2, 2)))  # mmengine takes .module for a wrapper's
-    with pytest.raises(RuntimeError, match='2 trainable parameters are in no group.*head.weight, head.bias'):
+    model = nn.ModuleDict(
+        dict(module=make_backbone(), head=nn.Linear(2, 2))
+    )  # mmengine takes .module for a wrapper's
+    with pytest.raises(
+        RuntimeError, match='2 trainable parameters are in no group.*head.weight, head.bias'
+    ):
         make_constructor(decay_rate=0.9)(model)
 
 
@@ -325,16 +455,27 @@ def test_table(make_backbone, make_constructor, logged):
     make_constructor(decay_rate=0.9, decay_type='layer_wise')(model)
     (record,) = logged
     lines = record.getMessage().splitlines()
-    assert lines[0] == 'learning-rate decay layer_wise, decay_rate 0.9, num_layers 6 for depths (3, 3, 9, 3)'
-    assert lines[-1] == f'{len(list(model.parameters()))} parameter tensors in 16 groups; 0 frozen ones in none'
+    assert (
+        lines[0]
+        == 'learning-rate decay layer_wise, decay_rate 0.9, num_layers 6 for depths (3, 3, 9, 3)'
+    )
+    assert (
+        lines[-1]
+        == f'{len(list(model.parameters()))} parameter tensors in 16 groups; 0 frozen ones in none'
+    )
     table = [line.split('  ') for line in lines[1:-1]]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in table]
     assert cells[0] == ['id', 'contains', 'parameters', 'lr', 'weight decay']
     stem = 3 * 4 * 4 * 4  # weight of the stem's convolution; its bias and norm hold 4 + 4 + 4 more
     assert cells[1] == ['0', 'stem', f'{stem + 12}', '4.783e-05', '0.05 (0 on 12)']
     assert [row[1] for row in cells[2:8]] == [
-        'stages.0 blocks 0-2', 'downsample_layers.1, stages.1 blocks 0-2', 'downsample_layers.2, stages.2 blocks 0-2',
-        'stages.2 blocks 3-5', 'stages.2 blocks 6-8', 'downsample_layers.3, stages.3 blocks 0-2']
+        'stages.0 blocks 0-2',
+        'downsample_layers.1, stages.1 blocks 0-2',
+        'downsample_layers.2, stages.2 blocks 0-2',
+        'stages.2 blocks 3-5',
+        'stages.2 blocks 6-8',
+        'downsample_layers.3, stages.3 blocks 0-2',
+    ]
     assert cells[8][1] == 'decode_head, norm0, norm1, norm2, norm3' and cells[8][3] == '1.000e-04'
     total = sum(int(row[2].replace(',', '')) for row in cells[1:])
     assert total == sum(param.numel() for param in model.parameters())

@@ -30,7 +30,9 @@ class Terminal(io.StringIO):
     def read_screen(self):
         """Lines after carriage returns, cursor moves and erasures; colours are dropped."""
         lines, row, column = [''], 0, 0
-        for token in re.finditer(r'\x1b\[(\??[\d;]*)([A-Za-z])|\r|\n|[^\x1b\r\n]+', self.getvalue()):
+        for token in re.finditer(
+            r'\x1b\[(\??[\d;]*)([A-Za-z])|\r|\n|[^\x1b\r\n]+', self.getvalue()
+        ):
             text, (number, command) = token.group(), token.groups()
             if text == '\r':
                 column = 0
@@ -43,7 +45,9 @@ class Terminal(io.StringIO):
                 assert number == '2'
                 lines[row] = ''
             elif command is None:
-                lines[row] = lines[row][:column].ljust(column) + text + lines[row][column + len(text):]
+                lines[row] = (
+                    lines[row][:column].ljust(column) + text + lines[row][column + len(text) :]
+                )
                 column += len(text)
             else:
                 assert command in 'mhl'
@@ -80,8 +84,11 @@ class At(Hook):
 @pytest.fixture
 def run(make_runner, terminal):
     """Runs with :class:`ProgressHook` on ``stdout``, and checks that all is put back, however it ends."""
+
     def run(train_cfg, *hooks, start='train', stdout=terminal, **kwargs):
-        progress = kwargs.pop('progress', dict(type='convnext_dense.ProgressHook', refresh_interval=0.))
+        progress = kwargs.pop(
+            'progress', dict(type='convnext_dense.ProgressHook', refresh_interval=0.0)
+        )
         with contextlib.redirect_stdout(stdout):
             runner = make_runner(train_cfg, custom_hooks=[progress, *hooks], **kwargs)
             try:
@@ -89,6 +96,7 @@ def run(make_runner, terminal):
             finally:
                 check_put_back(runner, stdout)
         return runner
+
     return run
 
 
@@ -109,8 +117,10 @@ def test_iteration_loop(run, terminal):
     runner = run(ITERATIONS)
     assert read_counts(terminal, 'train') == [(n, 8) for n in range(9)]
     assert read_counts(terminal, 'val') == [(n, 3) for n in range(4)]
-    assert any(re.match(r'train .* 5/8 +[\d.]+ it/s  eta 0:00:\d\d  loss \d+\.\d{4}$', frame.rstrip())
-               for frame in terminal.read_frames())
+    assert any(
+        re.match(r'train .* 5/8 +[\d.]+ it/s  eta 0:00:\d\d  loss \d+\.\d{4}$', frame.rstrip())
+        for frame in terminal.read_frames()
+    )
     assert terminal.getvalue().count(HIDE) == terminal.getvalue().count(SHOW) == 1
 
 
@@ -122,17 +132,21 @@ def test_epoch_loop(run, terminal):
 
 def test_log_lines_do_not_tear_the_bar(run, terminal):
     """In the end the screen shows every log line, whole, in order, then the bar, once."""
-    hooks = [At(2, lambda runner: print('printed by a hook')),
-             At(3, lambda runner: runner.logger.info('[x] :smile: ' * 20))]
+    hooks = [
+        At(2, lambda runner: print('printed by a hook')),
+        At(3, lambda runner: runner.logger.info('[x] :smile: ' * 20)),
+    ]
     runner = run(ITERATIONS, *hooks)
     screen = terminal.read_screen()
     with open(runner.logger.log_file) as file:
         logged = [line.rstrip().split(' - ', 1)[-1] for line in file if 'WARNING' not in line]
     shown = [line.rstrip().split(' - ', 1)[-1] for line in screen if 'WARNING' not in line]
-    logged, shown = (list(itertools.dropwhile(lambda line: 'Iter(train)' not in line, lines))
-                     for lines in (logged, shown))
+    logged, shown = (
+        list(itertools.dropwhile(lambda line: 'Iter(train)' not in line, lines))
+        for lines in (logged, shown)
+    )
     shown.remove('printed by a hook')
-    assert shown[:len(logged)] == logged and sum('[x] :smile:' in line for line in shown) == 1
+    assert shown[: len(logged)] == logged and sum('[x] :smile:' in line for line in shown) == 1
     (bar,) = [line for line in screen if '━' in line]
     assert re.match(r'train ━+ 8/8 [\d.]+ it/s  eta 0:00:00  loss \d', bar) and len(bar) <= 100
     assert bar in screen[-2:] and not any('val ' == line[:4] for line in screen)
@@ -152,7 +166,10 @@ def test_a_pipe_gets_plain_lines(run, monkeypatch, force_color):
     for kwargs in (dict(), dict(progress=At(0, print))):
         pipes.append(io.StringIO())
         run(ITERATIONS, stdout=pipes[-1], **kwargs)
-    texts = [[re.sub(r'\d', '', line) for line in pipe.getvalue().splitlines() if 'Iter(' in line] for pipe in pipes]
+    texts = [
+        [re.sub(r'\d', '', line) for line in pipe.getvalue().splitlines() if 'Iter(' in line]
+        for pipe in pipes
+    ]
     assert texts[0] == texts[1] and len(texts[0]) == 16
     assert not CURSOR.search(pipes[0].getvalue()) and '━' not in pipes[0].getvalue()
 
@@ -161,7 +178,12 @@ def test_log_file_gets_no_control_characters(run, terminal):
     runner = run(ITERATIONS)
     with open(runner.logger.log_file) as file:
         text = file.read()
-    assert text.count('Iter(train)') == 8 and '\x1b' not in text and '━' not in text and '\r' not in text
+    assert (
+        text.count('Iter(train)') == 8
+        and '\x1b' not in text
+        and '━' not in text
+        and '\r' not in text
+    )
 
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, RuntimeError])
@@ -169,6 +191,7 @@ def test_all_is_put_back_after_an_error(run, terminal, error):
     def fail(runner):
         assert sys.stdout is not terminal and runner.logger.handlers[0].stream is not terminal
         raise error('stop')
+
     with pytest.raises(error, match='stop'):
         run(ITERATIONS, At(6, fail))
     terminal.write('after the error\n')
@@ -189,9 +212,13 @@ def test_validation_and_test_alone(run, terminal):
     runner = run(ITERATIONS, start='val')
     assert read_counts(terminal, 'val') == [(n, 3) for n in range(4)]
     terminal.truncate(0)
-    val = dict(test_dataloader=runner.val_dataloader, test_cfg=dict(), test_evaluator=runner.val_evaluator)
+    val = dict(
+        test_dataloader=runner.val_dataloader, test_cfg=dict(), test_evaluator=runner.val_evaluator
+    )
     run(ITERATIONS, start='test', **val)
-    assert read_counts(terminal, 'test') == [(n, 3) for n in range(4)] and not read_counts(terminal, 'train')
+    assert read_counts(terminal, 'test') == [(n, 3) for n in range(4)] and not read_counts(
+        terminal, 'train'
+    )
     assert terminal.getvalue().count(HIDE) == terminal.getvalue().count(SHOW) == 1
 
 
@@ -222,12 +249,19 @@ def test_redirected_stderr_stays_redirected(run, terminal):
         with contextlib.redirect_stderr(stderr):
             run(ITERATIONS, At(3, lambda runner: print('careful', file=sys.stderr)))
             assert sys.stderr is stderr
-        assert ('careful' in stderr.getvalue()) != stderr.isatty() == ('careful' in terminal.read_screen())
+        assert (
+            ('careful' in stderr.getvalue())
+            != stderr.isatty()
+            == ('careful' in terminal.read_screen())
+        )
 
 
 def test_drawn_no_oftener_than_asked(run, terminal):
-    run(ITERATIONS, progress=dict(type='convnext_dense.ProgressHook', refresh_interval=1000.),
-        default_hooks=dict(logger=None))
+    run(
+        ITERATIONS,
+        progress=dict(type='convnext_dense.ProgressHook', refresh_interval=1000.0),
+        default_hooks=dict(logger=None),
+    )
     assert read_counts(terminal, 'train') == [(0, 8), (4, 8), (8, 8)]  # begin, validations, end
     (bar,) = [line for line in terminal.read_screen() if '━' in line]
     assert re.search(r'8/8 .* it/s  eta 0:00:00  loss \d', bar)
@@ -237,9 +271,12 @@ def test_drawn_no_oftener_than_asked(run, terminal):
 def test_own_console(run, terminal, is_terminal):
     own = Terminal()
     console = Console(file=own, force_terminal=is_terminal, width=100)
-    run(ITERATIONS, progress=ProgressHook(console, refresh_interval=0.))
+    run(ITERATIONS, progress=ProgressHook(console, refresh_interval=0.0))
     assert bool(read_counts(own, 'train')) == is_terminal and not CURSOR.search(terminal.getvalue())
-    assert ('Iter(train)' in own.getvalue(), 'Iter(train)' in terminal.getvalue()) == (is_terminal, not is_terminal)
+    assert ('Iter(train)' in own.getvalue(), 'Iter(train)' in terminal.getvalue()) == (
+        is_terminal,
+        not is_terminal,
+    )
 
 
 def test_on_a_pseudo_terminal(tmp_path):
@@ -247,8 +284,12 @@ def test_on_a_pseudo_terminal(tmp_path):
     script = tmp_path / 'script.py'
     script.write_text(SCRIPT.replace('WORK_DIR', repr(str(tmp_path))))
     ours, theirs = pty.openpty()
-    process = subprocess.Popen([sys.executable, '-W', 'ignore', str(script)], stdin=subprocess.DEVNULL, stdout=theirs,
-                               stderr=theirs)
+    process = subprocess.Popen(
+        [sys.executable, '-W', 'ignore', str(script)],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    )
     os.close(theirs)
     with open(ours, 'rb', buffering=0) as stream:
         written = b''.join(iter(lambda: _read(stream), b''))
@@ -267,7 +308,7 @@ def _read(stream):
         return b''
 
 
-SCRIPT = '''
+SCRIPT = """
 import torch
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -284,4 +325,4 @@ Runner._log_env = lambda self, env_cfg: None
 Runner(Toy(), WORK_DIR, torch.utils.data.DataLoader([dict(inputs=torch.ones(2))] * 4),
        train_cfg=dict(by_epoch=True, max_epochs=1), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
        custom_hooks=[dict(type='convnext_dense.ProgressHook', refresh_interval=0.)]).train()
-'''
+"""

@@ -1,4 +1,5 @@
 """Both forms that the lean block keeps LayerNorm in."""
+
 import pytest
 
 from convnext_dense.layers import lean_norm

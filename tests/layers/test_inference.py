@@ -1,4 +1,5 @@
 """``optimize_for_inference``: the same maps, from whatever the weights are now, and back to training."""
+
 import copy
 
 import pytest
@@ -22,7 +23,7 @@ def make(use_grn=False, make_model=ConvNeXt, seed=0, **kwargs):
     model = make_model((V2 if use_grn else V1) | kwargs.pop('arch', {}), **kwargs)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * .1)
+            parameter.add_(torch.randn_like(parameter) * 0.1)
     return model
 
 
@@ -54,7 +55,11 @@ def assert_right(model, image, bound=1e-5, packed=True):
 @pytest.mark.parametrize('make_model', [ConvNeXt, models.ConvNeXt], ids=['trunk', 'backbone'])
 def test_equals_plain(use_grn, mode, make_model, image):
     model = make(use_grn, make_model)
-    assert model.optimize_for_inference() is model and not model.training and not blocks(model)[0].training
+    assert (
+        model.optimize_for_inference() is model
+        and not model.training
+        and not blocks(model)[0].training
+    )
     before = image.clone()
     with mode():
         outputs = model(image)
@@ -87,7 +92,10 @@ def test_input_of_a_block_is_not_written(use_grn):
 @both_versions
 @pytest.mark.parametrize('residual_dtype', [None, 'bfloat16'])
 def test_bfloat16_autocast_errs_no_more_than_plain_does(use_grn, residual_dtype, image):
-    model, true = make(use_grn, residual_dtype=residual_dtype).optimize_for_inference(), plain(make(use_grn), image)
+    model, true = (
+        make(use_grn, residual_dtype=residual_dtype).optimize_for_inference(),
+        plain(make(use_grn), image),
+    )
     with torch.autocast('cpu', torch.bfloat16), torch.no_grad():
         actual, expected = model(image), plain(model, image)
     for a, e, t in zip(actual, expected, true, strict=True):
@@ -109,18 +117,21 @@ def test_float16_autocast_runs_unpacked(image):
     with torch.autocast('cpu', torch.float16), torch.no_grad():
         outputs = model(image)
     assert all(block._packed is None for block in blocks(model))
-    assert all((o.float() - e).norm() < .01 * e.norm() for o, e in zip(outputs, plain(model, image)))
+    assert all(
+        (o.float() - e).norm() < 0.01 * e.norm() for o, e in zip(outputs, plain(model, image))
+    )
 
 
 def _step(model):
-    optimizer = torch.optim.AdamW(model.parameters(), lr=.01)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     sum(o.square().mean() for o in model(torch.randn(1, 3, 32, 32))).backward()
     optimizer.step()
 
 
 def _write_one(name, index):
     def write(model):
-        model.get_parameter(name).data[index] += .5
+        model.get_parameter(name).data[index] += 0.5
+
     return write
 
 
@@ -154,8 +165,9 @@ def _reorder(model):
 
 
 def _to_vector(model):
-    torch.nn.utils.vector_to_parameters(torch.nn.utils.parameters_to_vector(make(seed=1).parameters()).detach(),
-                                        model.parameters())
+    torch.nn.utils.vector_to_parameters(
+        torch.nn.utils.parameters_to_vector(make(seed=1).parameters()).detach(), model.parameters()
+    )
 
 
 def _negate(model):
@@ -164,12 +176,31 @@ def _negate(model):
 
 
 CHANGES = dict(
-    step=_step, negate=_negate, swap=_swap, copy=_copy, assign=_assign, flip=_flip, reorder=_reorder, to_vector=_to_vector,
+    step=_step,
+    negate=_negate,
+    swap=_swap,
+    copy=_copy,
+    assign=_assign,
+    flip=_flip,
+    reorder=_reorder,
+    to_vector=_to_vector,
     load=lambda model: model.load_state_dict(make(seed=1).state_dict()),
     load_assign=lambda model: model.load_state_dict(make(seed=1).state_dict(), assign=True),
-    **{f'write {name}': _write_one(f'stages.0.0.{name}', index) for name, index in [
-        ('gamma', 3), ('norm.weight', 3), ('norm.bias', 3), ('dwconv.bias', 3), ('pwconv1.bias', 3),
-        ('pwconv2.bias', 3), ('dwconv.weight', (3, 0, 1, 1)), ('pwconv1.weight', (3, 4)), ('pwconv2.weight', (3, 4))]})
+    **{
+        f'write {name}': _write_one(f'stages.0.0.{name}', index)
+        for name, index in [
+            ('gamma', 3),
+            ('norm.weight', 3),
+            ('norm.bias', 3),
+            ('dwconv.bias', 3),
+            ('pwconv1.bias', 3),
+            ('pwconv2.bias', 3),
+            ('dwconv.weight', (3, 0, 1, 1)),
+            ('pwconv1.weight', (3, 4)),
+            ('pwconv2.weight', (3, 4)),
+        ]
+    },
+)
 
 
 @pytest.mark.parametrize('change', CHANGES)
@@ -193,27 +224,30 @@ def test_never_stale_v2(name):
 
 def test_odd_widths_and_places():
     """Weights of an odd number of elements, at odd places of one storage."""
-    model, image = make(arch=dict(dims=(15, 17, 21, 23))).optimize_for_inference(), torch.randn(1, 3, 32, 32)
+    model, image = (
+        make(arch=dict(dims=(15, 17, 21, 23))).optimize_for_inference(),
+        torch.randn(1, 3, 32, 32),
+    )
     assert_right(model, image)
     _to = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
     torch.nn.utils.vector_to_parameters(_to, model.parameters())
     assert_right(model, image)
     bits = blocks(model)[0].dwconv.weight.data.view(torch.int32)
-    bits[0, 0, 0, 0], bits[0, 0, 0, 1] = 0x3f800000, 0x3f810000
+    bits[0, 0, 0, 0], bits[0, 0, 0, 1] = 0x3F800000, 0x3F810000
     assert_right(model, image)
     bits[0, 0, 0, 0] = 0x40000000  # the halves of its word change
     assert_right(model, image)
 
 
 def test_training_goes_on_as_if_nothing_was(image):
-    packed, other = make(drop_path_rate=.5).optimize_for_inference(), make(drop_path_rate=.5)
+    packed, other = make(drop_path_rate=0.5).optimize_for_inference(), make(drop_path_rate=0.5)
     for _ in range(2):
         assert_right(packed, image)
         for model in (packed, other):
             torch.manual_seed(5)
             model.train().zero_grad()
             sum(o.square().mean() for o in model(image)).backward()
-            torch.optim.SGD(model.parameters(), .01).step()
+            torch.optim.SGD(model.parameters(), 0.01).step()
         assert all(block._packed is None for block in blocks(packed))
         assert all(map(torch.equal, packed.parameters(), other.parameters()))
         packed.eval()
@@ -268,4 +302,7 @@ def test_why_not():
     assert inference.why_not(torch.ones(1, 4, 4, 8), torch.float32) == []
     assert 'the input is empty' in inference.why_not(torch.ones(0, 4, 4, 8), torch.float32)
     assert 'float64' in inference.why_not(torch.ones(1, 4, 4, 8), torch.float64)[0]
-    assert 'the input is on meta' in inference.why_not(torch.ones(1, 4, 4, 8, device='meta'), torch.float32)[0]
+    assert (
+        'the input is on meta'
+        in inference.why_not(torch.ones(1, 4, 4, 8, device='meta'), torch.float32)[0]
+    )

@@ -1,4 +1,5 @@
 """The lean block computes what the plain one does: outputs, every gradient, in every dtype; and it keeps less."""
+
 import statistics
 from pathlib import Path
 
@@ -15,19 +16,27 @@ V2 = V1 | dict(use_grn=True)
 both_versions = pytest.mark.parametrize('use_grn', [False, True], ids=['v1', 'v2'])
 both_modes = pytest.mark.parametrize('memory', ['default', 'low'])
 uses_form = pytest.mark.usefixtures('form')
-half_precision = pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=['bfloat16', 'float16'])
+half_precision = pytest.mark.parametrize(
+    'dtype', [torch.bfloat16, torch.float16], ids=['bfloat16', 'float16']
+)
 
 
-def make_block(use_grn=False, memory='default', dim=16, gamma=1., **kwargs):
+def make_block(use_grn=False, memory='default', dim=16, gamma=1.0, **kwargs):
     """A block whose every part matters."""
     torch.manual_seed(0)
-    block = ConvNeXtBlock(dim, memory=memory, use_grn=use_grn, layer_scale_init_value=0 if use_grn else gamma, **kwargs)
+    block = ConvNeXtBlock(
+        dim,
+        memory=memory,
+        use_grn=use_grn,
+        layer_scale_init_value=0 if use_grn else gamma,
+        **kwargs,
+    )
     with torch.no_grad():
         for name, parameter in block.named_parameters():
             if name != 'gamma':
-                parameter.add_(torch.randn_like(parameter) * .1)
+                parameter.add_(torch.randn_like(parameter) * 0.1)
             elif gamma == 1:
-                parameter.add_(torch.randn_like(parameter) * .3)
+                parameter.add_(torch.randn_like(parameter) * 0.3)
     return block
 
 
@@ -36,11 +45,11 @@ def make(use_grn, memory, **kwargs):
     model = ConvNeXt(V2 if use_grn else V1, memory=memory, **kwargs)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * .1)
+            parameter.add_(torch.randn_like(parameter) * 0.1)
     return model
 
 
-def values(module, x, autocast=None, factor=1.):
+def values(module, x, autocast=None, factor=1.0):
     """Outputs and gradients by name. The gradients that come in are drawn in fp64, and the same for every dtype."""
     x = x.clone().requires_grad_()
     torch.manual_seed(1)
@@ -49,16 +58,22 @@ def values(module, x, autocast=None, factor=1.):
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     torch.manual_seed(2)
     torch.autograd.backward(
-        outputs, [(torch.randn(o.shape, dtype=torch.float64) * factor).to(o.dtype) for o in outputs])
-    return ({f'output{i}': o.detach() for i, o in enumerate(outputs)} | dict(input=x.grad)
-            | {name: parameter.grad for name, parameter in module.named_parameters()})
+        outputs, [(torch.randn(o.shape, dtype=torch.float64) * factor).to(o.dtype) for o in outputs]
+    )
+    return (
+        {f'output{i}': o.detach() for i, o in enumerate(outputs)}
+        | dict(input=x.grad)
+        | {name: parameter.grad for name, parameter in module.named_parameters()}
+    )
 
 
 def errors(actual, expected):
     """|actual - expected| / |expected| of each."""
     assert actual.keys() == expected.keys()
-    return {key: ((actual[key].double() - one.double()).norm() / one.double().norm()).item()
-            for key, one in expected.items()}
+    return {
+        key: ((actual[key].double() - one.double()).norm() / one.double().norm()).item()
+        for key, one in expected.items()
+    }
 
 
 def assert_equal(actual, expected, tolerance):
@@ -69,21 +84,31 @@ def assert_equal(actual, expected, tolerance):
 @uses_form
 @both_versions
 @both_modes
-@pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=['64', '32'])
+@pytest.mark.parametrize(
+    ('dtype', 'tolerance'), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=['64', '32']
+)
 def test_network_equals_plain(use_grn, memory, dtype, tolerance):
     image = torch.randn(2, 3, 70, 101).to(dtype)
-    lean, plain = (values(make(use_grn, mode, drop_path_rate=.3).to(dtype), image) for mode in (memory, 'plain'))
+    lean, plain = (
+        values(make(use_grn, mode, drop_path_rate=0.3).to(dtype), image)
+        for mode in (memory, 'plain')
+    )
     assert_equal(lean, plain, tolerance)
 
 
 @uses_form
 @both_versions
 @both_modes
-@pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=['64', '32'])
+@pytest.mark.parametrize(
+    ('dtype', 'tolerance'), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=['64', '32']
+)
 def test_block_of_several_pieces_equals_plain(use_grn, memory, dtype, tolerance):
     """4346 pixels: a piece ends within the first sample, another holds the end of one and the start of the next."""
     x = torch.randn(2, 8, 41, 53).to(dtype)
-    lean, plain = (values(make_block(use_grn, mode, 8, drop_path=.5).to(dtype), x) for mode in (memory, 'plain'))
+    lean, plain = (
+        values(make_block(use_grn, mode, 8, drop_path=0.5).to(dtype), x)
+        for mode in (memory, 'plain')
+    )
     assert_equal(lean, plain, tolerance)
 
 
@@ -91,7 +116,10 @@ def test_block_of_several_pieces_equals_plain(use_grn, memory, dtype, tolerance)
 @both_versions
 @both_modes
 def test_gradcheck(use_grn, memory):
-    block, x = make_block(use_grn, memory, dim=3).double(), torch.randn(2, 3, 3, 2, dtype=torch.float64)
+    block, x = (
+        make_block(use_grn, memory, dim=3).double(),
+        torch.randn(2, 3, 3, 2, dtype=torch.float64),
+    )
     names, parameters = zip(*block.named_parameters())
 
     def call(x, *parameters):
@@ -109,9 +137,11 @@ def test_gradcheck(use_grn, memory):
 def test_autocast_errs_no_more_than_plain_does(use_grn, memory, dtype):
     """At most twice as much, of each output and gradient, against fp64."""
     x = torch.randn(2, 16, 33, 40)
-    true = values(make_block(use_grn, 'plain', drop_path=.5).double(), x.double())
-    lean, plain = (errors(values(make_block(use_grn, mode, drop_path=.5), x, dtype), true)
-                   for mode in (memory, 'plain'))
+    true = values(make_block(use_grn, 'plain', drop_path=0.5).double(), x.double())
+    lean, plain = (
+        errors(values(make_block(use_grn, mode, drop_path=0.5), x, dtype), true)
+        for mode in (memory, 'plain')
+    )
     for name, error in lean.items():
         assert error <= 2 * plain[name] + 1e-7, (name, error, plain[name])
 
@@ -123,9 +153,13 @@ def test_autocast_errs_no_more_than_plain_does(use_grn, memory, dtype):
 def test_network_under_autocast_errs_no_more_than_plain_does(use_grn, memory, dtype):
     image = torch.randn(2, 3, 64, 96)
     true = values(make(use_grn, 'plain').double(), image.double())
-    lean, plain = (errors(values(make(use_grn, mode), image, dtype), true) for mode in (memory, 'plain'))
+    lean, plain = (
+        errors(values(make(use_grn, mode), image, dtype), true) for mode in (memory, 'plain')
+    )
     ratios = {name: error / plain[name] for name, error in lean.items()}
-    assert max(ratios.values()) <= 3, max(ratios.items(), key=lambda one: one[1])  # a bias, the sum of a few roundings
+    assert max(ratios.values()) <= 3, max(
+        ratios.items(), key=lambda one: one[1]
+    )  # a bias, the sum of a few roundings
     assert statistics.median(ratios.values()) <= 1.1
 
 
@@ -136,7 +170,10 @@ def test_network_under_autocast_errs_no_more_than_plain_does(use_grn, memory, dt
 def test_a_model_in_half_precision_errs_no_more_than_plain_does(use_grn, memory, dtype):
     x = torch.randn(2, 16, 20, 21)
     true = values(make_block(use_grn, 'plain').double(), x.double())
-    lean, plain = (errors(values(make_block(use_grn, mode).to(dtype), x.to(dtype)), true) for mode in (memory, 'plain'))
+    lean, plain = (
+        errors(values(make_block(use_grn, mode).to(dtype), x.to(dtype)), true)
+        for mode in (memory, 'plain')
+    )
     for name, error in lean.items():
         assert error <= 2 * plain[name], (name, error, plain[name])
 
@@ -147,7 +184,7 @@ def test_bf16_sums_over_a_large_map_are_wide(use_grn):
     """torch sums the gradients by LayerNorm's weights in bf16 on a CPU: 'plain' is off by 13% here."""
     x = torch.randn(1, 16, 160, 160)
     true = values(make_block(use_grn, 'plain').double(), x.double())
-    assert max(errors(values(make_block(use_grn), x, torch.bfloat16), true).values()) < .01
+    assert max(errors(values(make_block(use_grn), x, torch.bfloat16), true).values()) < 0.01
 
 
 def read(name):
@@ -160,11 +197,17 @@ def read(name):
 def test_v1_is_the_authors(memory):
     golden, gradients = read('convnext_v1_dense'), read('convnext_v1_dense_grads')
     model = models.ConvNeXt(dict(depths=(2, 2, 3, 2), dims=(8, 16, 32, 64)), memory=memory)
-    model.load_state_dict({k.removeprefix('param/'): v for k, v in golden.items() if k.startswith('param/')})
+    model.load_state_dict(
+        {k.removeprefix('param/'): v for k, v in golden.items() if k.startswith('param/')}
+    )
     image = golden['input'].requires_grad_()
     outputs = model(image)
-    sum((o * torch.linspace(-1, 1, o.numel()).view(o.shape)).sum() / 1000 for o in outputs).backward()
-    actual = {f'grad/{name}': p.grad for name, p in model.named_parameters()} | {'grad/input': image.grad}
+    sum(
+        (o * torch.linspace(-1, 1, o.numel()).view(o.shape)).sum() / 1000 for o in outputs
+    ).backward()
+    actual = {f'grad/{name}': p.grad for name, p in model.named_parameters()} | {
+        'grad/input': image.grad
+    }
     assert_equal(dict(enumerate(outputs)), {i: golden[f'output{i}'] for i in range(4)}, 1e-5)
     assert_equal(actual, {name: gradients[name] for name in actual}, 1e-5)
 
@@ -173,8 +216,13 @@ def test_v1_is_the_authors(memory):
 def test_v2_is_the_authors(memory):
     golden = read('convnext_v2_classifier')
     model = ConvNeXt(dict(depths=(2, 2, 3, 2), dims=(8, 16, 32, 64), use_grn=True), memory=memory)
-    model.load_state_dict({k.removeprefix('param/'): v for k, v in golden.items()
-                           if k.startswith(('param/stages', 'param/downsample'))})
+    model.load_state_dict(
+        {
+            k.removeprefix('param/'): v
+            for k, v in golden.items()
+            if k.startswith(('param/stages', 'param/downsample'))
+        }
+    )
     outputs = model(golden['input'])
     assert_equal(dict(enumerate(outputs, 1)), {i: golden[f'output{i}'] for i in range(1, 5)}, 1e-5)
 
@@ -184,29 +232,40 @@ def test_v2_is_the_authors(memory):
 @pytest.mark.parametrize('gamma', [0, 1e-6, 1e3])
 def test_any_layer_scale(memory, gamma):
     x = torch.randn(2, 16, 9, 11, dtype=torch.float64)
-    lean, plain = (values(make_block(memory=mode, gamma=gamma).double(), x) for mode in (memory, 'plain'))
+    lean, plain = (
+        values(make_block(memory=mode, gamma=gamma).double(), x) for mode in (memory, 'plain')
+    )
     assert ('gamma' in lean) == (gamma > 0)
     assert_equal(lean, plain, 1e-12)
 
 
 @uses_form
 @both_modes
-@pytest.mark.parametrize('use_grn, gamma', [(False, 1e-6), (False, 1.), (True, 1.)], ids=str)
+@pytest.mark.parametrize('use_grn, gamma', [(False, 1e-6), (False, 1.0), (True, 1.0)], ids=str)
 def test_grad_scaler_in_fp16(use_grn, memory, gamma):
     """The first scale, 2**16, takes gradients past 65504 before layer scale is multiplied in."""
     x, results = torch.randn(2, 16, 33, 40), []
     for mode in (memory, 'plain'):
         block = make_block(use_grn, mode, gamma=gamma)
-        scaler, optimizer = torch.amp.GradScaler('cpu', init_scale=2. ** 16), torch.optim.SGD(block.parameters(), 0.)
+        scaler, optimizer = (
+            torch.amp.GradScaler('cpu', init_scale=2.0**16),
+            torch.optim.SGD(block.parameters(), 0.0),
+        )
         with torch.autocast('cpu', torch.float16):
             out = block(x)
         torch.manual_seed(2)
-        scaler.scale((out * torch.randn(out.shape, dtype=torch.float64).float() / max(1, 1e3 * gamma)).sum()).backward()
+        scaler.scale(
+            (out * torch.randn(out.shape, dtype=torch.float64).float() / max(1, 1e3 * gamma)).sum()
+        ).backward()
         scaler.unscale_(optimizer)
         results.append({name: p.grad for name, p in block.named_parameters()})
     lean, plain = results
     assert all(one.isfinite().all() for one in plain.values())
-    true = values(make_block(use_grn, 'plain', gamma=gamma).double(), x.double(), factor=1 / max(1, 1e3 * gamma))
+    true = values(
+        make_block(use_grn, 'plain', gamma=gamma).double(),
+        x.double(),
+        factor=1 / max(1, 1e3 * gamma),
+    )
     true = {name: true[name] for name in lean}
     lean, plain = errors(lean, true), errors(plain, true)
     for name, error in lean.items():
@@ -220,7 +279,10 @@ def test_grad_scaler_in_fp16(use_grn, memory, gamma):
 def test_grad_scaler_skips_a_step_that_overflows(use_grn, memory):
     block, x = make_block(use_grn, memory), torch.randn(2, 16, 9, 11)
     before = [p.detach().clone() for p in block.parameters()]
-    scaler, optimizer = torch.amp.GradScaler('cpu', init_scale=2. ** 16), torch.optim.SGD(block.parameters(), 1e-3)
+    scaler, optimizer = (
+        torch.amp.GradScaler('cpu', init_scale=2.0**16),
+        torch.optim.SGD(block.parameters(), 1e-3),
+    )
     for factor, changed in ((1e36, False), (1e-3, True)):
         with torch.autocast('cpu', torch.float16):
             out = block(x)
@@ -228,15 +290,17 @@ def test_grad_scaler_skips_a_step_that_overflows(use_grn, memory):
         scaler.scale((out.float() * factor).sum()).backward()
         scaler.step(optimizer)
         scaler.update()
-        assert [not torch.equal(*pair) for pair in zip(block.parameters(), before)] == [changed] * len(before)
-        assert scaler.get_scale() == 2. ** 15
+        assert [not torch.equal(*pair) for pair in zip(block.parameters(), before)] == [
+            changed
+        ] * len(before)
+        assert scaler.get_scale() == 2.0**15
 
 
 @uses_form
 @both_versions
 @both_modes
 def test_dropped_samples_pass_by(use_grn, memory):
-    block, x = make_block(use_grn, memory, drop_path=.5), torch.randn(16, 16, 7, 5)
+    block, x = make_block(use_grn, memory, drop_path=0.5), torch.randn(16, 16, 7, 5)
     block.train()
     out = values(block, x)
     torch.manual_seed(2)
@@ -255,7 +319,7 @@ def test_drop_path_in_a_narrow_residual_stream_is_as_long(memory, dtype):
     """1 / (1 - p) is not rounded to the input's dtype, which would stretch every branch by the same."""
     x, lengths = torch.randn(64, 16, 3, 3).to(dtype), []
     for mode in (memory, 'plain'):
-        block = make_block(memory=mode, drop_path=.1, residual_dtype='float32').train()
+        block = make_block(memory=mode, drop_path=0.1, residual_dtype='float32').train()
         torch.manual_seed(3)
         with torch.autocast('cpu', dtype), torch.no_grad():
             branch = block(x) - x.float()
@@ -282,25 +346,36 @@ def saved_bytes(module, x, dtype=None):
 @uses_form
 @both_versions
 @pytest.mark.parametrize('dtype', [None, torch.bfloat16], ids=['float32', 'bfloat16'])
-@pytest.mark.parametrize(('memory', 'most'), [('default', .5), ('low', .2)])
+@pytest.mark.parametrize(('memory', 'most'), [('default', 0.5), ('low', 0.2)])
 def test_block_keeps_less(use_grn, dtype, memory, most):
     x = torch.randn(1, 96, 64, 64).contiguous(memory_format=torch.channels_last)
-    lean, plain = (saved_bytes(make_block(use_grn, mode, dim=96), x, dtype) for mode in (memory, 'plain'))
+    lean, plain = (
+        saved_bytes(make_block(use_grn, mode, dim=96), x, dtype) for mode in (memory, 'plain')
+    )
     assert lean <= most * plain
 
 
 @pytest.mark.parametrize('dtype', [None, torch.bfloat16], ids=['float32', 'bfloat16'])
-@pytest.mark.parametrize(('memory', 'most'), [('default', .55), ('low', .25)])
+@pytest.mark.parametrize(('memory', 'most'), [('default', 0.55), ('low', 0.25)])
 def test_backbone_keeps_less(dtype, memory, most):
     """Stem and downsampling keep what they always did."""
     image = torch.randn(1, 3, 192, 192)
-    lean, plain = (saved_bytes(ConvNeXt(dict(depths=(3, 3, 9, 3), dims=(24, 48, 96, 192)), memory=mode), image, dtype)
-                   for mode in (memory, 'plain'))
+    lean, plain = (
+        saved_bytes(
+            ConvNeXt(dict(depths=(3, 3, 9, 3), dims=(24, 48, 96, 192)), memory=mode), image, dtype
+        )
+        for mode in (memory, 'plain')
+    )
     assert lean <= most * plain
 
 
-RESIDUAL = {None: torch.float32, 'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16,
-            torch.bfloat16: torch.bfloat16}
+RESIDUAL = {
+    None: torch.float32,
+    'float32': torch.float32,
+    'bfloat16': torch.bfloat16,
+    'float16': torch.float16,
+    torch.bfloat16: torch.bfloat16,
+}
 
 
 @pytest.mark.parametrize('memory', ['default', 'low', 'plain'])
@@ -315,17 +390,34 @@ def test_residual_dtype(memory, residual_dtype):
     with torch.autocast('cpu', torch.bfloat16):
         outputs = model(image)
     assert set(seen) == {RESIDUAL[residual_dtype]} and len(seen) == 5
-    assert all((o.float() - e).norm() < .03 * e.norm() for o, e in zip(outputs, expected))
+    assert all((o.float() - e).norm() < 0.03 * e.norm() for o, e in zip(outputs, expected))
     sum(o.float().square().mean() for o in outputs).backward()
-    assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in model.parameters())
+    assert all(
+        p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in model.parameters()
+    )
 
 
-@pytest.mark.parametrize('make_one', [
-    lambda **kwargs: ConvNeXtBlock(8, **kwargs), lambda **kwargs: ConvNeXt(V1, **kwargs),
-    lambda **kwargs: models.ConvNeXt(V1, **kwargs)], ids=['block', 'trunk', 'backbone'])
-@pytest.mark.parametrize('name, value', [
-    ('memory', 'lean'), ('memory', None), ('memory', ['low']), ('residual_dtype', 'float64'),
-    ('residual_dtype', ['float32']), ('residual_dtype', torch.int8), ('residual_dtype', True)])
+@pytest.mark.parametrize(
+    'make_one',
+    [
+        lambda **kwargs: ConvNeXtBlock(8, **kwargs),
+        lambda **kwargs: ConvNeXt(V1, **kwargs),
+        lambda **kwargs: models.ConvNeXt(V1, **kwargs),
+    ],
+    ids=['block', 'trunk', 'backbone'],
+)
+@pytest.mark.parametrize(
+    'name, value',
+    [
+        ('memory', 'lean'),
+        ('memory', None),
+        ('memory', ['low']),
+        ('residual_dtype', 'float64'),
+        ('residual_dtype', ['float32']),
+        ('residual_dtype', torch.int8),
+        ('residual_dtype', True),
+    ],
+)
 def test_bad_arguments(make_one, name, value):
     with pytest.raises(ValueError, match=f'{name} must be .*; got '):
         make_one(**{name: value})

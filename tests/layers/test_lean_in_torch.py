@@ -1,4 +1,5 @@
 """The lean block among torch's other parts: autograd, transforms, compilers, checkpoints, replicas, hooks, copies."""
+
 import copy
 import json
 import pickle
@@ -30,10 +31,12 @@ def x():
 
 def make_block(use_grn=False, memory='default', **kwargs):
     torch.manual_seed(0)
-    block = ConvNeXtBlock(8, memory=memory, use_grn=use_grn, layer_scale_init_value=0 if use_grn else 1., **kwargs)
+    block = ConvNeXtBlock(
+        8, memory=memory, use_grn=use_grn, layer_scale_init_value=0 if use_grn else 1.0, **kwargs
+    )
     with torch.no_grad():
         for parameter in block.parameters():
-            parameter.add_(torch.randn_like(parameter) * .1)
+            parameter.add_(torch.randn_like(parameter) * 0.1)
     return block
 
 
@@ -64,7 +67,7 @@ def in_plain(block):
 @both_versions
 @both_modes
 def test_backward_twice_gives_the_same(use_grn, memory, x):
-    block = make_block(use_grn, memory, drop_path=.5)
+    block = make_block(use_grn, memory, drop_path=0.5)
     loss = block(x.requires_grad_()).square().sum()
     wanted = [x, *block.parameters()]
     first = torch.autograd.grad(loss, wanted, retain_graph=True)
@@ -76,9 +79,13 @@ def test_backward_twice_gives_the_same(use_grn, memory, x):
 def test_second_and_batched_derivatives_are_refused_and_plain_has_them(use_grn, memory, x):
     block = make_block(use_grn, memory)
     with pytest.raises(RuntimeError, match=r"is_grads_batched=True.*memory='plain'"):
-        torch.autograd.grad(block(x), list(block.parameters()), torch.ones(3, *x.shape), is_grads_batched=True)
+        torch.autograd.grad(
+            block(x), list(block.parameters()), torch.ones(3, *x.shape), is_grads_batched=True
+        )
     block = make_block(use_grn, 'plain')
-    torch.autograd.grad(block(x), list(block.parameters()), torch.ones(3, *x.shape), is_grads_batched=True)
+    torch.autograd.grad(
+        block(x), list(block.parameters()), torch.ones(3, *x.shape), is_grads_batched=True
+    )
     with pytest.raises(RuntimeError, match=r"create_graph=True.*memory='plain'"):
         gradients(make_block(use_grn, memory), x, create_graph=True)
     x, block = x[:1, :, :3, :3].double().requires_grad_(), make_block(use_grn, 'plain').double()
@@ -87,7 +94,9 @@ def test_second_and_batched_derivatives_are_refused_and_plain_has_them(use_grn, 
 
 @uses_form
 @both_modes
-@pytest.mark.parametrize('trainable', [[], ['pwconv2'], ['norm'], ['dwconv', 'gamma'], ['gamma']], ids=str)
+@pytest.mark.parametrize(
+    'trainable', [[], ['pwconv2'], ['norm'], ['dwconv', 'gamma'], ['gamma']], ids=str
+)
 def test_only_some_parameters_learn(memory, trainable, x):
     block = make_block(memory=memory)
     for name, parameter in block.named_parameters():
@@ -113,16 +122,21 @@ def test_frozen_weights_cost_no_products(use_grn, memory, x, monkeypatch):
 @both_modes
 @pytest.mark.parametrize('with_cp', [False, True])
 def test_frozen_stages_keep_nothing(memory, with_cp):
-    model = make(memory=memory, frozen_stages=2, drop_path_rate=.5, with_cp=with_cp).train()
+    model = make(memory=memory, frozen_stages=2, drop_path_rate=0.5, with_cp=with_cp).train()
     for i, stage in enumerate(model.stages):
         kept = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one) or one, lambda one: one):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda one: kept.append(one) or one, lambda one: one
+        ):
             stage(torch.randn(1, V1['dims'][i], 8, 8))
         assert bool(kept) == (i >= 2)
     outputs = model(torch.randn(1, 3, 64, 64))
     assert [o.requires_grad for o in outputs] == [False, False, True, True]
     sum(o.square().mean() for o in outputs).backward()
-    assert {n.split('.')[1] for n, p in model.named_parameters() if p.grad is not None} == {'2', '3'}
+    assert {n.split('.')[1] for n, p in model.named_parameters() if p.grad is not None} == {
+        '2',
+        '3',
+    }
 
 
 @both_versions
@@ -139,7 +153,9 @@ def test_transforms_of_torch_func(use_grn, memory, x):
     one_by_one = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, x[:, None])
     assert_close([one.sum(0) for one in one_by_one.values()], expected)
     _, slope = torch.func.jvp(block, (x,), (torch.ones_like(x),))
-    torch.testing.assert_close(slope, (block(x + 5e-4) - block(x - 5e-4)) / 1e-3, rtol=1e-2, atol=2e-2)
+    torch.testing.assert_close(
+        slope, (block(x + 5e-4) - block(x - 5e-4)) / 1e-3, rtol=1e-2, atol=2e-2
+    )
     with torch.autograd.forward_ad.dual_level():
         dual = block(torch.autograd.forward_ad.make_dual(x, torch.ones_like(x)))
         torch.testing.assert_close(torch.autograd.forward_ad.unpack_dual(dual).tangent, slope)
@@ -147,7 +163,7 @@ def test_transforms_of_torch_func(use_grn, memory, x):
 
 def test_transforms_of_a_network():
     """In 'low' downsampling is computed again too."""
-    model, image = make(memory='low', layer_scale_init_value=1.), torch.randn(2, 3, 32, 32)
+    model, image = make(memory='low', layer_scale_init_value=1.0), torch.randn(2, 3, 32, 32)
 
     def loss(parameters):
         return sum(o.square().sum() for o in torch.func.functional_call(model, parameters, image))
@@ -165,12 +181,17 @@ def test_transforms_of_a_network():
 
 @both_versions
 @both_modes
-@pytest.mark.filterwarnings('ignore:`torch.jit.trace:DeprecationWarning', 'ignore:`torch.jit:DeprecationWarning')
+@pytest.mark.filterwarnings(
+    'ignore:`torch.jit.trace:DeprecationWarning', 'ignore:`torch.jit:DeprecationWarning'
+)
 def test_traced_and_exported_equal(use_grn, memory, x):
     block = make_block(use_grn, memory).eval()
     wider = torch.randn(3, 8, 12, 7)
     sizes = {0: torch.export.Dim('n'), 2: torch.export.Dim('h'), 3: torch.export.Dim('w')}
-    for run in (torch.jit.trace(block, x), torch.export.export(block, (x,), dynamic_shapes=(sizes,)).module()):
+    for run in (
+        torch.jit.trace(block, x),
+        torch.export.export(block, (x,), dynamic_shapes=(sizes,)).module(),
+    ):
         torch.testing.assert_close(run(wider), block(wider))
 
 
@@ -183,13 +204,15 @@ def test_compiled_in_one_graph(use_grn, memory, autocast, x):
         expected = gradients(block, x.requires_grad_())
         compiled = torch.compile(block, fullgraph=True, backend='aot_eager')
         for actual, one in zip(gradients(compiled, x), expected, strict=True):
-            assert (actual - one).norm() < (.03 if autocast else 1e-5) * one.norm()
+            assert (actual - one).norm() < (0.03 if autocast else 1e-5) * one.norm()
 
 
 @both_versions
 @pytest.mark.parametrize('memory', ['default', 'low', 'plain'])
-@pytest.mark.parametrize('drop_path', [0., .5])
-@pytest.mark.parametrize('dtype', [None, torch.bfloat16, torch.float16], ids=['float32', 'bfloat16', 'float16'])
+@pytest.mark.parametrize('drop_path', [0.0, 0.5])
+@pytest.mark.parametrize(
+    'dtype', [None, torch.bfloat16, torch.float16], ids=['float32', 'bfloat16', 'float16']
+)
 def test_checkpointing_recomputes_the_same(use_grn, memory, drop_path, dtype, x):
     block = make_block(use_grn, memory, drop_path=drop_path)
     with torch.autocast('cpu', dtype, enabled=dtype is not None):
@@ -208,13 +231,22 @@ class _Checkpointed(nn.Module):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('settings', [
-    dict(memory='default'), dict(memory='low'), dict(memory='plain'), dict(memory='default', form='Folded'),
-    dict(memory='default', use_grn=True, with_cp=True), dict(memory='low', use_grn=True, frozen_stages=1, form='Folded'),
-    dict(memory='default', dtype='bfloat16')], ids=lambda settings: ' '.join(map(str, settings.values())))
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(memory='default'),
+        dict(memory='low'),
+        dict(memory='plain'),
+        dict(memory='default', form='Folded'),
+        dict(memory='default', use_grn=True, with_cp=True),
+        dict(memory='low', use_grn=True, frozen_stages=1, form='Folded'),
+        dict(memory='default', dtype='bfloat16'),
+    ],
+    ids=lambda settings: ' '.join(map(str, settings.values())),
+)
 def test_two_replicas_are_one_model_of_both_batches(settings, tmp_path):
     """Two steps; a warning, of the strides of gradients for instance, ends a replica."""
-    code = textwrap.dedent('''
+    code = textwrap.dedent("""
         import json, sys, warnings
         import torch
         warnings.simplefilter('error')
@@ -239,9 +271,13 @@ def test_two_replicas_are_one_model_of_both_batches(settings, tmp_path):
             sum(o.float().square().mean() for o in outputs).backward()
             optimizer.step()
         torch.save(torch.nn.utils.parameters_to_vector(model.parameters()).detach(), f'{folder}/{rank}.pt')
-        ''')
-    processes = [subprocess.Popen([sys.executable, '-c', code, str(tmp_path), str(rank), json.dumps(settings)])
-                 for rank in range(3)]
+        """)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, '-c', code, str(tmp_path), str(rank), json.dumps(settings)]
+        )
+        for rank in range(3)
+    ]
     assert [process.wait(120) for process in processes] == [0, 0, 0]
     first, second, whole = (torch.load(tmp_path / f'{rank}.pt') for rank in range(3))
     assert torch.equal(first, second)
@@ -253,7 +289,9 @@ def test_two_replicas_are_one_model_of_both_batches(settings, tmp_path):
 @pytest.mark.parametrize('way', ['convolution', 'swapped', 'matmul'])
 def test_gradients_have_the_strides_of_their_parameters(memory, way, x, monkeypatch):
     weight_grad = products._WEIGHT_GRAD[way]
-    monkeypatch.setattr(products, 'weight_grad', lambda grad, x: weight_grad(grad.flatten(0, -2), x.flatten(0, -2)))
+    monkeypatch.setattr(
+        products, 'weight_grad', lambda grad, x: weight_grad(grad.flatten(0, -2), x.flatten(0, -2))
+    )
     block = make_block(memory=memory)
     block(x).sum().backward()
     assert all(p.grad.stride() == p.stride() for p in block.parameters())
@@ -266,9 +304,15 @@ def test_copies_and_state(memory, x, tmp_path):
     with torch.no_grad():
         expected = model(image)
     torch.save(model, tmp_path / 'model.pt')
-    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)),
-                  torch.load(tmp_path / 'model.pt', weights_only=False)):
-        assert other.stages[0][0].memory == memory and other.stages[0][0].residual_dtype is torch.bfloat16
+    for other in (
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        torch.load(tmp_path / 'model.pt', weights_only=False),
+    ):
+        assert (
+            other.stages[0][0].memory == memory
+            and other.stages[0][0].residual_dtype is torch.bfloat16
+        )
         with torch.no_grad():
             assert all(map(torch.equal, other(image), expected))
     assert list(model.state_dict()) == list(make(memory='plain').state_dict())
@@ -280,7 +324,7 @@ class _LowRank(nn.Linear):
     def __init__(self, layer):
         super().__init__(layer.in_features, layer.out_features)
         self.load_state_dict(layer.state_dict())
-        self.narrow = nn.Parameter(torch.ones(layer.out_features, 1) * .1)
+        self.narrow = nn.Parameter(torch.ones(layer.out_features, 1) * 0.1)
 
     def forward(self, x):
         return super().forward(x) + x.sum(-1, keepdim=True) @ self.narrow.t()
@@ -301,26 +345,52 @@ def _patched(block):
 
 
 def _subclassed(block):
-    block.pwconv2.weight = nn.Parameter(block.pwconv2.weight.detach().as_subclass(type('Weight', (torch.Tensor,), {})))
+    block.pwconv2.weight = nn.Parameter(
+        block.pwconv2.weight.detach().as_subclass(type('Weight', (torch.Tensor,), {}))
+    )
 
 
 CHANGES = dict(
-    hook=(lambda block: block.pwconv1.register_forward_hook(lambda module, args, out: 2 * out), 'pwconv1'),
-    pre_hook=(lambda block: block.norm.register_forward_pre_hook(lambda module, args: (args[0] ** 2,)), 'norm'),
-    backward_hook=(lambda block: block.pwconv2.register_full_backward_hook(lambda module, grad, _: (2 * grad[0],)),
-                   'pwconv2'),
+    hook=(
+        lambda block: block.pwconv1.register_forward_hook(lambda module, args, out: 2 * out),
+        'pwconv1',
+    ),
+    pre_hook=(
+        lambda block: block.norm.register_forward_pre_hook(lambda module, args: (args[0] ** 2,)),
+        'norm',
+    ),
+    backward_hook=(
+        lambda block: block.pwconv2.register_full_backward_hook(
+            lambda module, grad, _: (2 * grad[0],)
+        ),
+        'pwconv2',
+    ),
     adapter=(_replace('pwconv1', _LowRank), 'pwconv1'),
-    parametrization=(lambda block: parametrize.register_parametrization(block.dwconv, 'weight', _Doubled()), 'dwconv'),
+    parametrization=(
+        lambda block: parametrize.register_parametrization(block.dwconv, 'weight', _Doubled()),
+        'dwconv',
+    ),
     other_part=(_replace('pwconv1', lambda layer: nn.Sequential(layer, nn.ReLU())), 'pwconv1'),
-    other_drop_path=(lambda block: setattr(block, 'drop_path', StochasticDepth(.99, 'row')), 'drop_path'),
+    other_drop_path=(
+        lambda block: setattr(block, 'drop_path', StochasticDepth(0.99, 'row')),
+        'drop_path',
+    ),
     patched=(_patched, 'pwconv1'),
     wrapped_conv=(_replace('dwconv', lambda layer: nn.Sequential(layer, nn.ReLU())), 'dwconv'),
     circular=(lambda block: setattr(block.dwconv, 'padding_mode', 'circular'), 'between zeros'),
     no_bias=(lambda block: setattr(block.dwconv, 'bias', None), 'no weight or bias'),
-    plain_norm=(_replace('norm', lambda layer: nn.LayerNorm(layer.normalized_shape, elementwise_affine=False)),
-                'no weight or bias'),
+    plain_norm=(
+        _replace(
+            'norm', lambda layer: nn.LayerNorm(layer.normalized_shape, elementwise_affine=False)
+        ),
+        'no weight or bias',
+    ),
     subclass=(_subclassed, 'a weight is a Weight'),
-    wide_norm=(lambda block: (block.bfloat16(), block.norm.float()), 'torch.bfloat16 and torch.float32'))
+    wide_norm=(
+        lambda block: (block.bfloat16(), block.norm.float()),
+        'torch.bfloat16 and torch.float32',
+    ),
+)
 
 
 @pytest.mark.parametrize('change', CHANGES)
@@ -361,9 +431,14 @@ def test_any_strides(use_grn, memory):
 @both_versions
 @pytest.mark.parametrize('memory', ['default', 'low', 'plain'])
 def test_no_images(use_grn, memory):
-    model = make(use_grn, memory, drop_path_rate=.5).train()
+    model = make(use_grn, memory, drop_path_rate=0.5).train()
     outputs = model(torch.randn(0, 3, 64, 64))
-    assert [tuple(o.shape) for o in outputs] == [(0, 8, 16, 16), (0, 16, 8, 8), (0, 24, 4, 4), (0, 32, 2, 2)]
+    assert [tuple(o.shape) for o in outputs] == [
+        (0, 8, 16, 16),
+        (0, 16, 8, 8),
+        (0, 24, 4, 4),
+        (0, 32, 2, 2),
+    ]
     sum(o.sum() for o in outputs).backward()
     assert all(not p.grad.any() for p in model.parameters())
 
@@ -384,14 +459,16 @@ def test_smallest_image(use_grn, memory):
 
 def test_dilated_runs_plain():
     model, image = make(output_stride=8), torch.randn(1, 3, 64, 64)
-    assert model.stages[3][0].why_plain(torch.randn(1, 32, 8, 8)) == ['the depthwise convolution is dilated by 4']
+    assert model.stages[3][0].why_plain(torch.randn(1, 32, 8, 8)) == [
+        'the depthwise convolution is dilated by 4'
+    ]
     assert_close(model(image), make(output_stride=8, memory='plain')(image))
 
 
 @both_modes
 def test_another_default_device(memory, x):
     """What a block makes for itself lies where its input does."""
-    block = make_block(memory=memory, drop_path=.5)
+    block = make_block(memory=memory, drop_path=0.5)
     expected = gradients(block, x.requires_grad_())
     with torch.device('meta'):
         assert all(map(torch.equal, gradients(block, x), expected))

@@ -1,4 +1,5 @@
 """On a CPU 'default' runs small maps as 'plain', and large ones, wide ones and 'low' in the lean form."""
+
 import pytest
 import torch
 
@@ -29,24 +30,28 @@ def forms(monkeypatch):
     return ran
 
 
-@pytest.mark.parametrize('dim, side, memory, grads, optimized, expected', [
-    (8, 3, 'default', True, False, 'plain'),
-    (8, 4, 'default', True, False, 'lean'),
-    (32, 1, 'default', True, False, 'lean'),
-    (8, 3, 'low', True, False, 'lean'),
-    (8, 3, 'plain', True, False, 'plain'),
-    (8, 5, 'default', False, False, 'plain'),
-    (32, 2, 'default', False, False, 'plain'),
-    (8, 3, 'low', False, False, 'plain'),
-    (8, 6, 'default', False, False, 'lean'),
-    (8, 3, 'default', True, True, 'plain'),
-    (8, 3, 'default', False, True, 'plain'),
-    (8, 4, 'default', False, True, 'packed'),
-    (32, 1, 'default', False, True, 'packed'),
-    (32, 1, 'low', False, True, 'packed'),
-    (8, 3, 'low', True, True, 'lean')])
+@pytest.mark.parametrize(
+    'dim, side, memory, grads, optimized, expected',
+    [
+        (8, 3, 'default', True, False, 'plain'),
+        (8, 4, 'default', True, False, 'lean'),
+        (32, 1, 'default', True, False, 'lean'),
+        (8, 3, 'low', True, False, 'lean'),
+        (8, 3, 'plain', True, False, 'plain'),
+        (8, 5, 'default', False, False, 'plain'),
+        (32, 2, 'default', False, False, 'plain'),
+        (8, 3, 'low', False, False, 'plain'),
+        (8, 6, 'default', False, False, 'lean'),
+        (8, 3, 'default', True, True, 'plain'),
+        (8, 3, 'default', False, True, 'plain'),
+        (8, 4, 'default', False, True, 'packed'),
+        (32, 1, 'default', False, True, 'packed'),
+        (32, 1, 'low', False, True, 'packed'),
+        (8, 3, 'low', True, True, 'lean'),
+    ],
+)
 def test_form(dim, side, memory, grads, optimized, expected, forms):
-    block = ConvNeXtBlock(dim, memory=memory, layer_scale_init_value=1.).eval()
+    block = ConvNeXtBlock(dim, memory=memory, layer_scale_init_value=1.0).eval()
     block.optimized, x = optimized, torch.randn(1, dim, side, side)
     with torch.set_grad_enabled(grads):
         out = block(x)
@@ -80,13 +85,17 @@ def test_half_precision_is_lean_with_gradients(dtype, autocast, forms):
 
 def test_sums_of_a_small_map_are_wide_under_autocast(monkeypatch):
     monkeypatch.setattr(lean, 'SMALL', SMALL)
-    block, x, grad = ConvNeXtBlock(16, layer_scale_init_value=1.), torch.randn(1, 16, 60, 60), torch.rand(1, 16, 60, 60)
+    block, x, grad = (
+        ConvNeXtBlock(16, layer_scale_init_value=1.0),
+        torch.randn(1, 16, 60, 60),
+        torch.rand(1, 16, 60, 60),
+    )
     gradients = []
     for autocast in (True, False):
         with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
             out = block(x)
         gradients.append(torch.autograd.grad(out, block.norm.bias, grad.to(out.dtype))[0])
-    assert (gradients[0] - gradients[1]).norm() < .03 * gradients[1].norm()
+    assert (gradients[0] - gradients[1]).norm() < 0.03 * gradients[1].norm()
 
 
 def test_a_batch_counts_whole(forms):
@@ -102,7 +111,9 @@ def test_the_interpreter_stands_for_a_gpu(forms, monkeypatch):
 
 @pytest.mark.parametrize('device', ['cpu', 'meta'])
 def test_only_a_cpu_has_small_maps(device):
-    assert lean.is_small(torch.empty(1, 8, 3, 3, device=device), packed=False, wanted=False) == (device == 'cpu')
+    assert lean.is_small(torch.empty(1, 8, 3, 3, device=device), packed=False, wanted=False) == (
+        device == 'cpu'
+    )
 
 
 def test_a_network_of_both_forms_equals_plain(forms, monkeypatch):
@@ -111,7 +122,11 @@ def test_a_network_of_both_forms_equals_plain(forms, monkeypatch):
     gradients = []
     for memory in ('plain', 'default'):
         torch.manual_seed(0)
-        model = ConvNeXt(dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)), memory=memory, layer_scale_init_value=1.)
+        model = ConvNeXt(
+            dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)),
+            memory=memory,
+            layer_scale_init_value=1.0,
+        )
         sum(out.square().sum() for out in model(torch.randn(1, 3, 64, 64))).backward()
         gradients.append([parameter.grad for parameter in model.parameters()])
     assert forms == ['plain'] * 4 + ['lean', 'plain', 'plain', 'lean']
@@ -121,6 +136,8 @@ def test_a_network_of_both_forms_equals_plain(forms, monkeypatch):
 def test_no_stage_of_tiny_is_small_at_512_pixels(monkeypatch):
     """The table of memory in docs/performance.md is of the lean form."""
     monkeypatch.setattr(lean, 'SMALL', SMALL)
-    maps = [torch.empty(1, dim, side, side) for dim, side in zip((96, 192, 384, 768), (128, 64, 32, 16))]
+    maps = [
+        torch.empty(1, dim, side, side) for dim, side in zip((96, 192, 384, 768), (128, 64, 32, 16))
+    ]
     assert not any(lean.is_small(x, packed=False, wanted=False) for x in maps)
     assert ConvNeXtBlock(96)(torch.empty(0, 96, 16, 16)).shape == (0, 96, 16, 16)

@@ -1,4 +1,5 @@
 """Dilated late stages: equal to timm's with the same weights, the same parameters, true strides."""
+
 import importlib.util
 from pathlib import Path
 
@@ -16,7 +17,9 @@ all_strides = pytest.mark.parametrize('output_stride', STRIDES)
 
 def load_parity():
     """The module next door: names of weights, and random weights that let no branch hide."""
-    spec = importlib.util.spec_from_file_location('timm_parity', Path(__file__).with_name('test_timm_parity.py'))
+    spec = importlib.util.spec_from_file_location(
+        'timm_parity', Path(__file__).with_name('test_timm_parity.py')
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -27,16 +30,24 @@ def load_parity():
 @all_strides
 def test_equals_timm(arch, size, output_stride):
     parity = load_parity()
-    theirs = timm.create_model(parity.timm_name(arch), features_only=True, output_stride=output_stride)
+    theirs = timm.create_model(
+        parity.timm_name(arch), features_only=True, output_stride=output_stride
+    )
     theirs = parity.randomized(theirs).eval()
     ours = ConvNeXt(arch, output_stride=output_stride).eval()
-    ours.load_state_dict({parity.to_our_name(k): v.reshape(v.shape[:2]) if 'mlp.fc' in k and v.dim() == 4 else v
-                          for k, v in theirs.state_dict().items()})
+    ours.load_state_dict(
+        {
+            parity.to_our_name(k): v.reshape(v.shape[:2]) if 'mlp.fc' in k and v.dim() == 4 else v
+            for k, v in theirs.state_dict().items()
+        }
+    )
     assert list(ours.strides) == theirs.feature_info.reduction()
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         for mine, other in zip(ours(image), theirs(image), strict=True):
-            assert mine.shape == other.shape and ((mine - other).norm() / other.norm()).item() < 1e-5
+            assert (
+                mine.shape == other.shape and ((mine - other).norm() / other.norm()).item() < 1e-5
+            )
 
 
 @all_strides
@@ -50,9 +61,13 @@ def test_strides_are_those_of_the_maps(output_stride):
 
 @pytest.mark.parametrize('output_stride', [8, 16])
 def test_parameters_are_the_same_and_all_are_trained(output_stride):
-    published, dilated = models.ConvNeXt(SMALL), models.ConvNeXt(SMALL, output_stride=output_stride, with_cp=True)
-    assert {name: p.shape for name, p in published.named_parameters()} == \
-           {name: p.shape for name, p in dilated.named_parameters()}
+    published, dilated = (
+        models.ConvNeXt(SMALL),
+        models.ConvNeXt(SMALL, output_stride=output_stride, with_cp=True),
+    )
+    assert {name: p.shape for name, p in published.named_parameters()} == {
+        name: p.shape for name, p in dilated.named_parameters()
+    }
     dilated.load_state_dict(published.state_dict())
     sum(output.square().mean() for output in dilated.train()(torch.randn(2, 3, 32, 48))).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in dilated.parameters())
@@ -65,7 +80,12 @@ def test_fewer_stages_than_would_be_dilated():
 
 def test_smallest_images():
     small = ConvNeXt(SMALL, output_stride=8)
-    assert [tuple(output.shape[2:]) for output in small(torch.randn(1, 3, 8, 8))] == [(2, 2), (1, 1), (1, 1), (1, 1)]
+    assert [tuple(output.shape[2:]) for output in small(torch.randn(1, 3, 8, 8))] == [
+        (2, 2),
+        (1, 1),
+        (1, 1),
+        (1, 1),
+    ]
     with pytest.raises(ValueError, match='at least 8 x 8 px'):
         small(torch.randn(1, 3, 7, 64))
     with pytest.raises(ValueError, match='at least 16 x 16 px'):

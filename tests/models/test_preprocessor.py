@@ -1,4 +1,5 @@
 """Batches for the classifier, against timm doing the same on each image and batch."""
+
 import random
 
 import numpy as np
@@ -11,13 +12,16 @@ from torchvision.transforms import functional as F
 from convnext_dense.models import ClassificationDataPreprocessor, ConvNeXtClassifier
 from convnext_dense.registry import MODELS
 
-MEAN, STD = (.485, .456, .406), (.229, .224, .225)
-MIXUP = dict(mixup_alpha=.8, cutmix_alpha=1., prob=1., switch_prob=.5)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MIXUP = dict(mixup_alpha=0.8, cutmix_alpha=1.0, prob=1.0, switch_prob=0.5)
 
 
 def make_batch(count=4):
-    return dict(inputs=torch.randint(0, 256, (count, 3, 32, 40), dtype=torch.uint8),
-                gt_label=torch.arange(count) % 3, img_path=[f'{i}.png' for i in range(count)])
+    return dict(
+        inputs=torch.randint(0, 256, (count, 3, 32, 40), dtype=torch.uint8),
+        gt_label=torch.arange(count) % 3,
+        img_path=[f'{i}.png' for i in range(count)],
+    )
 
 
 def test_normalizes_as_torchvision_does():
@@ -31,8 +35,13 @@ def test_normalizes_as_torchvision_does():
 
 def test_lists_and_images_without_labels():
     batch = make_batch(2)
-    out = ClassificationDataPreprocessor(3)(dict(inputs=list(batch['inputs']), gt_label=[1, 2]), training=True)
-    assert out['inputs'].shape == (2, 3, 32, 40) and out['data_samples'].argmax(1).tolist() == [1, 2]
+    out = ClassificationDataPreprocessor(3)(
+        dict(inputs=list(batch['inputs']), gt_label=[1, 2]), training=True
+    )
+    assert out['inputs'].shape == (2, 3, 32, 40) and out['data_samples'].argmax(1).tolist() == [
+        1,
+        2,
+    ]
     alone = ClassificationDataPreprocessor(3)(dict(inputs=batch['inputs']))
     assert 'gt_label' not in alone['data_samples'][0]
 
@@ -41,9 +50,9 @@ def test_lists_and_images_without_labels():
 def test_mixup_is_timms(seed):
     batch, plain = make_batch(), ClassificationDataPreprocessor(3)
     np.random.seed(seed)
-    out = ClassificationDataPreprocessor(3, mixup=MIXUP, label_smoothing=.2)(batch, training=True)
+    out = ClassificationDataPreprocessor(3, mixup=MIXUP, label_smoothing=0.2)(batch, training=True)
     np.random.seed(seed)
-    timms = Mixup(**MIXUP, label_smoothing=.2, num_classes=3)
+    timms = Mixup(**MIXUP, label_smoothing=0.2, num_classes=3)
     images, targets = timms(plain(batch)['inputs'].clone(), batch['gt_label'])
     torch.testing.assert_close(out['inputs'], images, rtol=0, atol=0)
     torch.testing.assert_close(out['data_samples'], targets, rtol=0, atol=0)
@@ -52,9 +61,11 @@ def test_mixup_is_timms(seed):
 
 def test_losses_are_timms():
     logits, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
-    smoothed = ClassificationDataPreprocessor(3, label_smoothing=.1)(make_batch(), training=True)['data_samples']
+    smoothed = ClassificationDataPreprocessor(3, label_smoothing=0.1)(make_batch(), training=True)[
+        'data_samples'
+    ]
     loss = torch.nn.functional.cross_entropy(logits, smoothed)
-    torch.testing.assert_close(loss, LabelSmoothingCrossEntropy(.1)(logits, labels))
+    torch.testing.assert_close(loss, LabelSmoothingCrossEntropy(0.1)(logits, labels))
     torch.testing.assert_close(loss, SoftTargetCrossEntropy()(logits, smoothed))
 
 
@@ -62,12 +73,16 @@ def test_random_erasing_puts_noise_into_a_rectangle():
     random.seed(1)
     batch = make_batch()
     plain = ClassificationDataPreprocessor(3)(batch, training=True)['inputs']
-    out = ClassificationDataPreprocessor(3, random_erasing=dict(probability=1., mode='pixel'))(batch, training=True)
+    out = ClassificationDataPreprocessor(3, random_erasing=dict(probability=1.0, mode='pixel'))(
+        batch, training=True
+    )
     for before, after in zip(plain, out['inputs']):
         rows, columns = np.nonzero((before != after).any(0).numpy())
         area = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
-        assert len(rows) == area and .02 * .8 < area / (32 * 40) < 1 / 3 * 1.2
-    unchanged = ClassificationDataPreprocessor(3, random_erasing=dict(probability=1.))(batch)['inputs']
+        assert len(rows) == area and 0.02 * 0.8 < area / (32 * 40) < 1 / 3 * 1.2
+    unchanged = ClassificationDataPreprocessor(3, random_erasing=dict(probability=1.0))(batch)[
+        'inputs'
+    ]
     torch.testing.assert_close(unchanged, plain)  # evaluation erases nothing
 
 
@@ -77,7 +92,7 @@ def test_bad_batches_are_refused():
     with pytest.raises(ValueError, match=r'labels must be in 0\.\.1, .* got 0\.\.2'):
         ClassificationDataPreprocessor(2)(make_batch())
     with pytest.raises(ValueError, match='label_smoothing'):
-        ClassificationDataPreprocessor(3, label_smoothing=1.)
+        ClassificationDataPreprocessor(3, label_smoothing=1.0)
     with pytest.raises(ValueError, match="needs 'gt_label'"):
         ClassificationDataPreprocessor(3)(dict(inputs=make_batch()['inputs']), training=True)
 

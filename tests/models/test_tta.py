@@ -1,4 +1,5 @@
 """Test-time augmentation of detectors: boxes as mmdet merges them, masks by vote, in the original image's pixels."""
+
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +49,14 @@ def box_of(mask):
 def view(boxes, scores, labels, masks='boxes', flip=None):
     """A detector's prediction for an image that was flipped before it: given as in the original, flipped here."""
     boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    pred = InstanceData(bboxes=boxes, scores=torch.tensor(scores), labels=torch.tensor(labels, dtype=torch.long))
+    pred = InstanceData(
+        bboxes=boxes, scores=torch.tensor(scores), labels=torch.tensor(labels, dtype=torch.long)
+    )
     if masks is not None:
         masks = [mask_of(box) for box in boxes] if isinstance(masks, str) else masks
-        pred.masks = torch.stack(masks) if len(masks) else torch.zeros(0, HEIGHT, WIDTH, dtype=torch.bool)
+        pred.masks = (
+            torch.stack(masks) if len(masks) else torch.zeros(0, HEIGHT, WIDTH, dtype=torch.bool)
+        )
         pred.masks = pred.masks.flip(DIMS[flip]) if flip else pred.masks
     if flip:
         x1, y1, x2, y2 = boxes.unbind(1)
@@ -62,7 +67,7 @@ def view(boxes, scores, labels, masks='boxes', flip=None):
     return DetDataSample(metainfo=meta, pred_instances=pred)
 
 
-THREE = ([[2, 3, 10, 9], [4, 4, 12, 12], [20, 1, 29, 19]], [.9, .8, .7], [0, 1, 0])
+THREE = ([[2, 3, 10, 9], [4, 4, 12, 12], [20, 1, 29, 19]], [0.9, 0.8, 0.7], [0, 1, 0])
 
 
 def assert_same(pred, expected):
@@ -72,13 +77,13 @@ def assert_same(pred, expected):
 
 @pytest.mark.parametrize('count', [1, 2, 5])
 def test_equal_views_change_nothing(model, count):
-    merged, = model.merge_preds([[view(*THREE) for _ in range(count)]])
+    (merged,) = model.merge_preds([[view(*THREE) for _ in range(count)]])
     assert_same(merged.pred_instances, view(*THREE).pred_instances)
 
 
 @pytest.mark.parametrize('flip', DIMS)
 def test_a_flipped_view_is_flipped_back(model, flip):
-    merged, = model.merge_preds([[view(*THREE, flip=flip)]])
+    (merged,) = model.merge_preds([[view(*THREE, flip=flip)]])
     assert_same(merged.pred_instances, view(*THREE).pred_instances)
     for box, mask in zip(merged.pred_instances.bboxes, merged.pred_instances.masks, strict=True):
         assert torch.equal(box, box_of(mask))
@@ -87,16 +92,20 @@ def test_a_flipped_view_is_flipped_back(model, flip):
 def test_masks_are_voted_by_views_that_saw_the_same_object(model):
     wide, high = mask_of((2, 3, 10, 9)), mask_of((2, 3, 9, 9))
     other = mask_of((20, 3, 28, 9))
-    views = [view([[2, 3, 10, 9]], [.9], [0], [wide]),
-             view([[2, 3, 9, 9]], [.5], [0], [high], flip='horizontal'),
-             view([[2, 3, 9, 9], [20, 3, 28, 9]], [.6, .3], [0, 0], [high, other]),
-             view([[2, 3, 10, 9]], [.8], [1], [wide])]  # another class: no vote, and kept beside
-    merged, = model.merge_preds([views])
+    views = [
+        view([[2, 3, 10, 9]], [0.9], [0], [wide]),
+        view([[2, 3, 9, 9]], [0.5], [0], [high], flip='horizontal'),
+        view([[2, 3, 9, 9], [20, 3, 28, 9]], [0.6, 0.3], [0, 0], [high, other]),
+        view([[2, 3, 10, 9]], [0.8], [1], [wide]),
+    ]  # another class: no vote, and kept beside
+    (merged,) = model.merge_preds([views])
     pred = merged.pred_instances
-    assert pred.labels.tolist() == [0, 1, 0] and pred.scores.tolist() == pytest.approx([.9, .8, .3])
+    assert pred.labels.tolist() == [0, 1, 0] and pred.scores.tolist() == pytest.approx(
+        [0.9, 0.8, 0.3]
+    )
     assert torch.equal(pred.masks[0], high)  # 0.5 + 0.6 against 0.9
     assert torch.equal(pred.masks[1], wide) and torch.equal(pred.masks[2], other)
-    merged, = model.merge_preds([views[:2]])
+    (merged,) = model.merge_preds([views[:2]])
     assert torch.equal(merged.pred_instances.masks[0], wide)  # 0.9 against 0.5
 
 
@@ -106,10 +115,15 @@ def test_models_without_boxes_are_merged_by_their_masks(model, flip):
     views = [view(*THREE), view(*THREE, flip=flip)]
     for one in views:
         one.pred_instances.bboxes.zero_()
-    merged, = model.merge_preds([views])
+    (merged,) = model.merge_preds([views])
     assert_same(merged.pred_instances, view(*THREE).pred_instances)
-    empty = view([[0, 0, 0, 0], [0, 0, 0, 0]], [.9, .8], [0, 0], [mask_of((0, 0, 0, 0)), mask_of((2, 3, 10, 9))])
-    merged, = model.merge_preds([[empty]])
+    empty = view(
+        [[0, 0, 0, 0], [0, 0, 0, 0]],
+        [0.9, 0.8],
+        [0, 0],
+        [mask_of((0, 0, 0, 0)), mask_of((2, 3, 10, 9))],
+    )
+    (merged,) = model.merge_preds([[empty]])
     assert merged.pred_instances.bboxes.tolist() == [[0, 0, 0, 0], [2, 3, 10, 9]]
 
 
@@ -118,7 +132,9 @@ def test_boxes_are_those_of_mmdet():
     views, plain = [], []
     for flip in (None, 'horizontal', 'vertical', None):
         corner = torch.rand(40, 2, generator=generator) * 12
-        boxes = torch.cat((corner, corner + 2 + 6 * torch.rand(40, 2, generator=generator)), 1).tolist()
+        boxes = torch.cat(
+            (corner, corner + 2 + 6 * torch.rand(40, 2, generator=generator)), 1
+        ).tolist()
         scores = torch.rand(40, generator=generator).tolist()
         labels = torch.randint(0, 3, (40,), generator=generator).tolist()
         views.append(view(boxes, scores, labels, flip=flip))
@@ -132,16 +148,26 @@ def test_boxes_are_those_of_mmdet():
 
 
 def test_without_masks_and_without_detections(model):
-    merged, = model.merge_preds([[view(*THREE, masks=None)] * 2])
+    (merged,) = model.merge_preds([[view(*THREE, masks=None)] * 2])
     assert 'masks' not in merged.pred_instances and len(merged.pred_instances) == 3
-    merged, = model.merge_preds([[view([], [], []), view([], [], [], flip='horizontal')]])
+    (merged,) = model.merge_preds([[view([], [], []), view([], [], [], flip='horizontal')]])
     assert merged.pred_instances.masks.shape == (0, HEIGHT, WIDTH)
-    merged, = model.merge_preds([[view([], [], []), view([[5, 5, 5, 9]], [.5], [0], flip='horizontal')]])
-    assert merged.pred_instances.masks.shape == (1, HEIGHT, WIDTH)  # a box without area overlaps nothing, itself too
+    (merged,) = model.merge_preds(
+        [[view([], [], []), view([[5, 5, 5, 9]], [0.5], [0], flip='horizontal')]]
+    )
+    assert merged.pred_instances.masks.shape == (
+        1,
+        HEIGHT,
+        WIDTH,
+    )  # a box without area overlaps nothing, itself too
 
 
 def test_errors_say_what_to_write(model):
-    for wrong in (dict(max_per_img=9), dict(nms=dict(type='soft_nms', iou_threshold=.5), max_per_img=9), {}):
+    for wrong in (
+        dict(max_per_img=9),
+        dict(nms=dict(type='soft_nms', iou_threshold=0.5), max_per_img=9),
+        {},
+    ):
         with pytest.raises(ValueError, match="nms=dict\\(type='nms'"):
             DetTTAModel(Detector(), wrong)
     sample = view(*THREE)
@@ -158,10 +184,16 @@ class PaintedDetector(nn.Module):
     def test_step(self, data):
         samples = []
         for image, sample in zip(data['inputs'], data['data_samples'], strict=True):
-            mask = nn.functional.interpolate(image[None, :1].float(), sample.ori_shape, mode='area')[0, 0] > 127
+            mask = (
+                nn.functional.interpolate(image[None, :1].float(), sample.ori_shape, mode='area')[
+                    0, 0
+                ]
+                > 127
+            )
             boxes = box_of(mask)[None]
             sample.pred_instances = InstanceData(
-                bboxes=boxes, scores=torch.tensor([.9]), labels=torch.tensor([0]), masks=mask[None])
+                bboxes=boxes, scores=torch.tensor([0.9]), labels=torch.tensor([0]), masks=mask[None]
+            )
             samples.append(sample)
         return samples
 
@@ -170,6 +202,7 @@ def test_pipeline_of_coco_leads_every_view_back():
     """The config's own tta_pipeline on an image with one rectangle off the middle: all six views agree on it."""
     from mmcv.transforms import Compose
     from mmdet.utils import register_all_modules
+
     register_all_modules(init_default_scope=False)
     cfg = Config.fromfile(Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'coco.py')
     truth = torch.zeros(100, 150, dtype=torch.bool)

@@ -1,4 +1,5 @@
 """``interpreter``: Triton's kernels on the CPU, without a change to the process of the tests."""
+
 import os
 import pickle
 import subprocess
@@ -14,7 +15,10 @@ class Interpreter:
     def __init__(self):
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name('interpreter.py'))],
-            env={**os.environ, 'TRITON_INTERPRET': '1'}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            env={**os.environ, 'TRITON_INTERPRET': '1'},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
 
     def __call__(self, operation, *args, constants=None, **kwargs):
         """Outputs of an operation."""
@@ -26,7 +30,9 @@ class Interpreter:
             self._process.stdin.flush()
             worked, answer = pickle.load(self._process.stdout)
         except (EOFError, BrokenPipeError):
-            raise RuntimeError('the process with the interpreter has ended; its error is above') from None
+            raise RuntimeError(
+                'the process with the interpreter has ended; its error is above'
+            ) from None
         assert worked, answer
         return answer
 

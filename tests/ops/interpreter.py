@@ -2,6 +2,7 @@
 
 Reads pickled requests from standard input, answers each on standard output; ``conftest.Interpreter`` is the other end.
 """
+
 import contextlib
 import pickle
 import sys
@@ -24,19 +25,27 @@ def _widen(handle):
     """The interpreter holds bf16 as uint16 and would multiply those as integers."""
     if handle.dtype.scalar != tl.bfloat16:
         return handle
-    return interpreter.TensorHandle((handle.data.astype(np.uint32) << 16).view(np.float32), tl.float32)
+    return interpreter.TensorHandle(
+        (handle.data.astype(np.uint32) << 16).view(np.float32), tl.float32
+    )
 
 
 def _round_to_bf16(data: np.ndarray) -> np.ndarray:
     """fp32 to the nearest bf16, halves to even, as a GPU does; the interpreter cuts."""
     bits = np.ascontiguousarray(data, np.float32).view(np.uint32)
-    rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16
-    return np.where(np.isfinite(data), rounded, bits >> 16).astype(np.uint16).reshape(np.shape(data))
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return (
+        np.where(np.isfinite(data), rounded, bits >> 16).astype(np.uint16).reshape(np.shape(data))
+    )
 
 
 def mend_interpreter():
     """bf16 as on a GPU, and functions inside of kernels twice as fast: they are prepared once for each launch."""
-    builder, function, prepared = interpreter.InterpreterBuilder, interpreter.InterpretedFunction, set()
+    builder, function, prepared = (
+        interpreter.InterpreterBuilder,
+        interpreter.InterpretedFunction,
+        set(),
+    )
     dot, cast, run = builder.create_dot, builder.cast_impl, function.run
 
     def cast_rounding(self, source, to):
@@ -64,13 +73,18 @@ def run(operation, args, kwargs, constants):
     """Outputs of an operation's kernels; ``constants``: {(file, name): value} of ``ops.triton`` while they run."""
     with contextlib.ExitStack() as stack, torch.no_grad():
         for (file, name), value in constants.items():
-            stack.enter_context(mock.patch.object(import_module(f'convnext_dense.ops.triton.{file}'), name, value))
+            stack.enter_context(
+                mock.patch.object(import_module(f'convnext_dense.ops.triton.{file}'), name, value)
+            )
         return getattr(functional, operation)(*args, implementation='triton', **kwargs)
 
 
 def grads(operation, args, out_grad):
     """Gradients of the first output by each of ``args`` that requires one; all backward kernels run."""
-    args = [one.detach().requires_grad_(one.requires_grad) if isinstance(one, torch.Tensor) else one for one in args]
+    args = [
+        one.detach().requires_grad_(one.requires_grad) if isinstance(one, torch.Tensor) else one
+        for one in args
+    ]
     out = getattr(functional, operation)(*args, implementation='triton')
     (out if isinstance(out, torch.Tensor) else out[0]).backward(out_grad)
     return [one.grad if isinstance(one, torch.Tensor) else None for one in args]
@@ -78,6 +92,7 @@ def grads(operation, args, out_grad):
 
 def traced(x, weight, bias, gamma):
     """Outputs of two forced operations in a row, eager, compiled and exported, and the exported graph's operations."""
+
     class Two(torch.nn.Module):
         def forward(self, x):
             with dispatch.force('triton', 'layer_norm'):

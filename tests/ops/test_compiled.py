@@ -1,4 +1,5 @@
 """Kernels as a compiler sees them, without a GPU: 64-bit starts of rows, and registers that suffice."""
+
 import re
 from importlib import util
 from pathlib import Path
@@ -24,8 +25,10 @@ def aot():
 def _moves(source: str) -> dict[str, set[str]]:
     """How pointers are moved in Triton's first form of a kernel: types of offsets, of one pointer and of tiles."""
     found = re.findall(r'tt\.addptr .* : (tensor<[^,]*)?!tt\.ptr<\w+>>?, (\S+)', source)
-    return {'one': {offset for tile, offset in found if not tile},
-            'tile': {re.search(r'x?(i\d+)>?$', offset)[1] for tile, offset in found if tile}}
+    return {
+        'one': {offset for tile, offset in found if not tile},
+        'tile': {re.search(r'x?(i\d+)>?$', offset)[1] for tile, offset in found if tile},
+    }
 
 
 @pytest.mark.parametrize('operation', dispatch.OPERATIONS)
@@ -38,11 +41,11 @@ def test_rows_start_at_64_bits(aot, operation):
 
 def test_launch_counts_programs_past_32_bit_elements(aot):
     """2^33 elements: the grid covers them, without a byte of them."""
-    x = torch.empty((2 ** 13, 64, 64, 256), dtype=torch.bfloat16, device='meta')
+    x = torch.empty((2**13, 64, 64, 256), dtype=torch.bfloat16, device='meta')
     with aot.recorded() as launches:
         aot.registered.kernel('layer_norm')(x, x.new_empty(256), x.new_empty(256))
-    launch, = launches
-    assert launch.programs * launch.arguments['ROWS'] == 2 ** 25 == launch.arguments['n_rows']
+    (launch,) = launches
+    assert launch.programs * launch.arguments['ROWS'] == 2**25 == launch.arguments['n_rows']
 
 
 @pytest.mark.slow
@@ -51,17 +54,19 @@ def test_nothing_spills(aot, operation, tmp_path, monkeypatch):
     """Compiled for sm_90 at each width of the benchmark, in bf16."""
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
     for _, name, _, channels, _, used in aot.rows([90], ['bfloat16'], [operation]):
-        (registers, stack, shared), = used
+        ((registers, stack, shared),) = used
         assert stack == 0 and registers <= 255 and shared <= 227 * 1024, (name, channels, used)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('arch, instruction', [(80, 'mma.sync'), (90, 'wgmma.mma_async'), (100, 'tcgen05.mma')])
+@pytest.mark.parametrize(
+    'arch, instruction', [(80, 'mma.sync'), (90, 'wgmma.mma_async'), (100, 'tcgen05.mma')]
+)
 @pytest.mark.parametrize('operation', ['linear_gelu', 'linear_residual', 'mlp_backward'])
 def test_products_run_on_tensor_cores(aot, operation, arch, instruction, tmp_path, monkeypatch):
     """On each generation's own instruction."""
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
-    launch, = aot.launches_of(operation, 192, torch.bfloat16)
+    (launch,) = aot.launches_of(operation, 192, torch.bfloat16)
     assert instruction in launch.compile(arch).asm['ptx']
 
 

@@ -1,4 +1,5 @@
 """The CPU's own forms against the references."""
+
 import pytest
 import torch
 
@@ -19,8 +20,19 @@ def assert_close(actual, expected, tolerance):
 
 @pytest.mark.parametrize('way', sorted(cpu._WAYS))
 @all_dtypes
-@pytest.mark.parametrize('shape', [(1, 1, 1, 3), (2, 5, 7, 8), (1, 128, 32, 4), (2, 130, 40, 5), (1, 33, 65, 4),
-                                   (1, 3, 257, 2), (3, 2, 2, 16)], ids=str)
+@pytest.mark.parametrize(
+    'shape',
+    [
+        (1, 1, 1, 3),
+        (2, 5, 7, 8),
+        (1, 128, 32, 4),
+        (2, 130, 40, 5),
+        (1, 33, 65, 4),
+        (1, 3, 257, 2),
+        (3, 2, 2, 16),
+    ],
+    ids=str,
+)
 def test_depthwise_weight_grad(way, dtype, shape, monkeypatch):
     """Odd sizes, sizes above a tile, more than one image."""
     monkeypatch.setattr(cpu, '_way', lambda *_: way)
@@ -86,24 +98,36 @@ def test_depthwise_input_grad(dtype, shape, residual):
     expected = reference.depthwise_input_grad(grad, weight, residual)
     assert residual is None or torch.equal(given, residual)  # not written
     assert actual.is_contiguous()
-    assert_close(actual, expected, DTYPES[dtype] if residual is None or residual.dtype == dtype else 1e-2)
+    assert_close(
+        actual, expected, DTYPES[dtype] if residual is None or residual.dtype == dtype else 1e-2
+    )
 
 
 @all_dtypes
 @pytest.mark.parametrize('rows', [(1,), (67,), (2, 5, 3), (0,)], ids=str)
 @pytest.mark.parametrize('scaled', [False, True])
 def test_products(dtype, rows, scaled):
-    x, weight1, weight2 = draw(*rows, 12, dtype=dtype), draw(20, 12, dtype=dtype), draw(12, 20, dtype=dtype)
+    x, weight1, weight2 = (
+        draw(*rows, 12, dtype=dtype),
+        draw(20, 12, dtype=dtype),
+        draw(12, 20, dtype=dtype),
+    )
     scale, bias1, bias2 = draw(rows[0]) if scaled else None, draw(20), draw(12)
     tolerance = DTYPES[dtype]
     for keep in (True, False):
-        for actual, expected in zip(cpu.linear_gelu(x, weight1, bias1, keep),
-                                    reference.linear_gelu(x, weight1, bias1, keep), strict=True):
+        for actual, expected in zip(
+            cpu.linear_gelu(x, weight1, bias1, keep),
+            reference.linear_gelu(x, weight1, bias1, keep),
+            strict=True,
+        ):
             assert actual.dtype == dtype
             assert_close(actual, expected, tolerance)
     grad = draw(*rows, 12, dtype=dtype)
-    for actual, expected in zip(cpu.mlp_backward(x, weight1, bias1, grad, weight2, scale),
-                                reference.mlp_backward(x, weight1, bias1, grad, weight2, scale), strict=True):
+    for actual, expected in zip(
+        cpu.mlp_backward(x, weight1, bias1, grad, weight2, scale),
+        reference.mlp_backward(x, weight1, bias1, grad, weight2, scale),
+        strict=True,
+    ):
         assert_close(actual, expected, tolerance)
     hidden = draw(*rows, 20, dtype=dtype)
     for gamma in (None, draw(12)):
@@ -128,5 +152,7 @@ def test_they_run_by_themselves_on_a_cpu_and_can_be_forbidden(monkeypatch):
     assert len(calls) == 1
     with pytest.raises(ValueError, match="'cpu' cannot run linear_gelu: its tensors are on meta"):
         dispatch.choose('linear_gelu', x.to('meta'), implementation='cpu')
-    with pytest.raises(ValueError, match="'cpu' cannot run layer_norm: it has no form of its own there"):
+    with pytest.raises(
+        ValueError, match="'cpu' cannot run layer_norm: it has no form of its own there"
+    ):
         dispatch.choose('layer_norm', x, implementation='cpu')

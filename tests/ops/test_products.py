@@ -1,4 +1,5 @@
 """Matrix products: every way gives the same, and the way is chosen by what it takes."""
+
 import time
 
 import pytest
@@ -40,7 +41,9 @@ def rows(shape, dtype):
 ways = pytest.mark.parametrize('way', sorted(products._LINEAR))
 weight_ways = pytest.mark.parametrize('way', sorted(products._WEIGHT_GRAD))
 all_dtypes = pytest.mark.parametrize('dtype', DTYPES, ids=str)
-shapes = pytest.mark.parametrize('shape', [(1, 5), (67, 24), (257, 33), (3, 7, 11, 40), (2, 1, 1, 8)], ids=str)
+shapes = pytest.mark.parametrize(
+    'shape', [(1, 5), (67, 24), (257, 33), (3, 7, 11, 40), (2, 1, 1, 8)], ids=str
+)
 
 
 @ways
@@ -48,7 +51,10 @@ shapes = pytest.mark.parametrize('shape', [(1, 5), (67, 24), (257, 33), (3, 7, 1
 @shapes
 def test_linear(way, dtype, shape, monkeypatch):
     monkeypatch.setattr(products, '_way', lambda *_: way if dtype != torch.float64 else 'matmul')
-    weight, bias = torch.randn(19, shape[-1], dtype=torch.float64).to(dtype), torch.randn(19).to(dtype)
+    weight, bias = (
+        torch.randn(19, shape[-1], dtype=torch.float64).to(dtype),
+        torch.randn(19).to(dtype),
+    )
     for x in rows(shape, dtype):
         for w in (weight, weight.t().contiguous().t()):
             expected = x.double() @ w.double().t()
@@ -103,7 +109,10 @@ def test_a_probe_runs_once_for_each_size_dtype_and_number_of_threads(monkeypatch
                 x, weight = torch.ones(count, 8, dtype=dtype), torch.ones(6, 8, dtype=dtype)
                 products.linear(x, weight)
                 products.weight_grad(torch.ones(count, 6, dtype=dtype), x)
-        assert sorted(map(tuple, seen)) == [('convolution', 'matmul')] * 2 + [('convolution', 'matmul', 'swapped')] * 2
+        assert (
+            sorted(map(tuple, seen))
+            == [('convolution', 'matmul')] * 2 + [('convolution', 'matmul', 'swapped')] * 2
+        )
         monkeypatch.setattr(torch, 'get_num_threads', lambda: 7)
         products.linear(x, weight)
         products.linear(x, torch.ones(7, 8, dtype=dtype))
@@ -154,26 +163,36 @@ def test_float64_and_builds_without_onednn_use_the_blas(no_probe, monkeypatch):
     assert products._way('linear', x.float(), (9, 8)) == 'matmul'
 
 
-@pytest.mark.parametrize(('seconds', 'name'), [
-    ((.02, .005, .009), 'b'), ((.005, .02, .02), 'a'), ((.02, .0195, .03), 'a'), ((.03, .02, .01), 'c')])
+@pytest.mark.parametrize(
+    ('seconds', 'name'),
+    [
+        ((0.02, 0.005, 0.009), 'b'),
+        ((0.005, 0.02, 0.02), 'a'),
+        ((0.02, 0.0195, 0.03), 'a'),
+        ((0.03, 0.02, 0.01), 'c'),
+    ],
+)
 def test_fastest_keeps_the_first_unless_another_is_clearly_faster(seconds, name, monkeypatch):
     """By a clock that the calls themselves move."""
-    clock = [0.]
+    clock = [0.0]
     monkeypatch.setattr(time, 'perf_counter', lambda: clock[0])
 
     def way(duration):
         def run():
             clock[0] += duration
+
         return run
 
     assert products.fastest(dict(zip('abc', map(way, seconds)))) == name
 
 
 def test_fastest_takes_the_better_of_two_calls_after_a_first(monkeypatch):
-    clock, durations = [0.], iter([.9, .8, .01, .02, .02, .02])
+    clock, durations = [0.0], iter([0.9, 0.8, 0.01, 0.02, 0.02, 0.02])
     monkeypatch.setattr(time, 'perf_counter', lambda: clock[0])
 
     def run():
         clock[0] += next(durations)
 
-    assert products.fastest(dict(first=run, second=run)) == 'first' and next(durations, None) is None
+    assert (
+        products.fastest(dict(first=run, second=run)) == 'first' and next(durations, None) is None
+    )

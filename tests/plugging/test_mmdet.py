@@ -1,4 +1,5 @@
 """ConvNeXt in the configs that mmdet ships, on the stand-in for compiled ops: a training step and a prediction."""
+
 import pytest
 import torch
 from mmdet.structures import DetDataSample
@@ -7,18 +8,28 @@ from mmengine.structures import InstanceData
 
 SIZE = 128
 # Third parties' own: arguments renamed between mmcv's releases, and what mmdet asks of torch.
-pytestmark = [pytest.mark.filterwarnings(f'ignore:{text}') for text in (
-    '"(dropout|add_residual)" is deprecated in `FFN', 'The arguments `dropout` in MultiheadAttention',
-    'torch.meshgrid', 'To copy construct from a tensor', '.*`num_anchors` is deprecated',
-    '`torch.cuda.amp.autocast')]
+pytestmark = [
+    pytest.mark.filterwarnings(f'ignore:{text}')
+    for text in (
+        '"(dropout|add_residual)" is deprecated in `FFN',
+        'The arguments `dropout` in MultiheadAttention',
+        'torch.meshgrid',
+        'To copy construct from a tensor',
+        '.*`num_anchors` is deprecated',
+        '`torch.cuda.amp.autocast',
+    )
+]
 # For time alone: no padding to 1024 px or drawn sizes, fewer layers, queries, regions and cells. A two-stage DETR
 # cannot choose more queries than there are pixels in its maps, 340 here.
 NO_AUGMENT = {'model.data_preprocessor.batch_augments': None}
 DETR = {'model.encoder.num_layers': 1, 'model.decoder.num_layers': 2}
 FEW_QUERIES = DETR | {'model.num_queries': 30}
 MASK2FORMER = NO_AUGMENT | {
-    'model.panoptic_head.pixel_decoder.encoder.num_layers': 1, 'model.panoptic_head.transformer_decoder.num_layers': 2,
-    'model.panoptic_head.num_queries': 20, 'model.train_cfg.num_points': 512}
+    'model.panoptic_head.pixel_decoder.encoder.num_layers': 1,
+    'model.panoptic_head.transformer_decoder.num_layers': 2,
+    'model.panoptic_head.num_queries': 20,
+    'model.train_cfg.num_points': 512,
+}
 FEW = {'model.test_cfg.rpn.max_per_img': 50, 'model.test_cfg.rcnn.max_per_img': 10}
 RCNN = FEW | {'model.train_cfg.rcnn.sampler.num': 32}
 CASCADE = FEW | {f'model.train_cfg.rcnn.{stage}.sampler.num': 32 for stage in range(3)}
@@ -55,29 +66,46 @@ def make_batch(with_masks):
     generator = torch.Generator().manual_seed(0)
     samples = []
     for shift in (0, 16):
-        boxes = torch.tensor([[8., 8., 60., 50.], [40., 30., 110., 110.]]) + shift
+        boxes = torch.tensor([[8.0, 8.0, 60.0, 50.0], [40.0, 30.0, 110.0, 110.0]]) + shift
         masks = torch.zeros(2, SIZE, SIZE, dtype=torch.uint8)
         for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist()):
             mask[y1:y2, x1:x2] = 1
-        sample = DetDataSample(metainfo=dict(img_shape=(SIZE, SIZE), ori_shape=(SIZE, SIZE), scale_factor=(1., 1.),
-                                             batch_input_shape=(SIZE, SIZE)))
-        sample.gt_instances = InstanceData(bboxes=boxes.clamp(max=SIZE), labels=torch.tensor([0, 17]))
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=(SIZE, SIZE),
+                ori_shape=(SIZE, SIZE),
+                scale_factor=(1.0, 1.0),
+                batch_input_shape=(SIZE, SIZE),
+            )
+        )
+        sample.gt_instances = InstanceData(
+            bboxes=boxes.clamp(max=SIZE), labels=torch.tensor([0, 17])
+        )
         if with_masks:
             sample.gt_instances.masks = BitmapMasks(masks.numpy(), SIZE, SIZE)
-        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+        sample.ignored_instances = InstanceData(
+            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
+        )
         samples.append(sample)
     images = torch.randint(0, 256, (2, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
     return dict(inputs=list(images), data_samples=samples)
 
 
-@pytest.mark.parametrize('method, path, shrink', [
-    pytest.param(*case, id=case[0], marks=() if case[0] in QUICK else pytest.mark.slow) for case in WORK])
+@pytest.mark.parametrize(
+    'method, path, shrink',
+    [
+        pytest.param(*case, id=case[0], marks=() if case[0] in QUICK else pytest.mark.slow)
+        for case in WORK
+    ],
+)
 def test_trains_and_predicts(run_shipped, method, path, shrink):
     with_masks = method in SEGMENT
     for sample in run_shipped('mmdet', method, path, shrink, lambda: make_batch(with_masks)):
         found = sample.pred_instances
         assert found.scores.isfinite().all() and found.bboxes.shape == (len(found), 4)
-        assert ('masks' in found) == with_masks and (not with_masks or found.masks.shape[1:] == (SIZE, SIZE))
+        assert ('masks' in found) == with_masks and (
+            not with_masks or found.masks.shape[1:] == (SIZE, SIZE)
+        )
 
 
 @pytest.mark.slow
@@ -92,6 +120,10 @@ def test_docs_list_these_methods(listed):
 
 def test_backbone_and_in_channels_alone(swap_by_hand):
     """What a user changes without the tool: all maps are built, the norm of the one that nobody reads stays idle."""
-    idle = swap_by_hand('mmdet', 'retinanet/retinanet_r50_fpn_1x_coco.py',
-                        {'model.neck.in_channels': [40, 80, 160, 320]}, lambda: make_batch(False))
+    idle = swap_by_hand(
+        'mmdet',
+        'retinanet/retinanet_r50_fpn_1x_coco.py',
+        {'model.neck.in_channels': [40, 80, 160, 320]},
+        lambda: make_batch(False),
+    )
     assert idle == ['norm0.weight', 'norm0.bias']

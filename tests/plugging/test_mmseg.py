@@ -1,20 +1,29 @@
 """ConvNeXt in the configs that mmseg ships, on the stand-in for compiled ops: a training step and a prediction."""
+
 import pytest
 import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 # Third parties' own: arguments renamed between mmcv's releases, and a function that mmseg calls deprecated.
-pytestmark = [pytest.mark.filterwarnings(f'ignore:{text}') for text in (
-    '``build_pixel_sampler`` would be deprecated', '"(dropout|add_residual)" is deprecated in `FFN',
-    'The arguments `dropout` in MultiheadAttention')]
+pytestmark = [
+    pytest.mark.filterwarnings(f'ignore:{text}')
+    for text in (
+        '``build_pixel_sampler`` would be deprecated',
+        '"(dropout|add_residual)" is deprecated in `FFN',
+        'The arguments `dropout` in MultiheadAttention',
+    )
+]
 SIZE = 64
 CLASSES = 19  # Cityscapes has the fewest of the configs' data sets
 # For time alone: images of 64 px instead of 512, fewer layers, queries and points.
 SMALL = {'model.data_preprocessor.size': (SIZE, SIZE)}
 MASK2FORMER = SMALL | {
-    'model.decode_head.pixel_decoder.encoder.num_layers': 1, 'model.decode_head.transformer_decoder.num_layers': 2,
-    'model.decode_head.num_queries': 20, 'model.decode_head.train_cfg.num_points': 512}
+    'model.decode_head.pixel_decoder.encoder.num_layers': 1,
+    'model.decode_head.transformer_decoder.num_layers': 2,
+    'model.decode_head.num_queries': 20,
+    'model.decode_head.train_cfg.num_points': 512,
+}
 POINT_REND = SMALL | {'model.train_cfg.num_points': 64, 'model.test_cfg.subdivision_num_points': 64}
 QUICK = ('UPerNet', 'DeepLabV3+', 'OCRNet')
 WORK = [
@@ -22,7 +31,11 @@ WORK = [
     ('FCN', 'fcn/fcn_r50-d8_4xb4-160k_ade20k-512x512.py', SMALL),
     ('PSPNet', 'pspnet/pspnet_r50-d8_4xb4-160k_ade20k-512x512.py', SMALL),
     ('DeepLabV3+', 'deeplabv3plus/deeplabv3plus_r50-d8_4xb4-160k_ade20k-512x512.py', SMALL),
-    ('DeepLabV3+ d16', 'deeplabv3plus/deeplabv3plus_r101-d16-mg124_4xb2-80k_cityscapes-512x1024.py', SMALL),
+    (
+        'DeepLabV3+ d16',
+        'deeplabv3plus/deeplabv3plus_r101-d16-mg124_4xb2-80k_cityscapes-512x1024.py',
+        SMALL,
+    ),
     ('SegFormer', 'segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py', SMALL),
     ('Semantic FPN', 'sem_fpn/fpn_r50_4xb4-160k_ade20k-512x512.py', SMALL),
     ('Mask2Former', 'mask2former/mask2former_r50_8xb2-160k_ade20k-512x512.py', MASK2FORMER),
@@ -47,15 +60,22 @@ def make_batch():
     for label in (3, 7):
         truth = torch.full((1, SIZE, SIZE), label)
         truth[:, 20:44], truth[:, :4] = CLASSES - 1, 255
-        sample = SegDataSample(metainfo=dict(img_shape=(SIZE, SIZE), ori_shape=(SIZE, SIZE), pad_shape=(SIZE, SIZE)))
+        sample = SegDataSample(
+            metainfo=dict(img_shape=(SIZE, SIZE), ori_shape=(SIZE, SIZE), pad_shape=(SIZE, SIZE))
+        )
         sample.gt_sem_seg = PixelData(data=truth)
         samples.append(sample)
     images = torch.randint(0, 256, (2, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
     return dict(inputs=list(images), data_samples=samples)
 
 
-@pytest.mark.parametrize('method, path, shrink', [
-    pytest.param(*case, id=case[0], marks=() if case[0] in QUICK else pytest.mark.slow) for case in WORK])
+@pytest.mark.parametrize(
+    'method, path, shrink',
+    [
+        pytest.param(*case, id=case[0], marks=() if case[0] in QUICK else pytest.mark.slow)
+        for case in WORK
+    ],
+)
 def test_trains_and_predicts(run_shipped, method, path, shrink):
     for sample in run_shipped('mmseg', method, path, shrink, make_batch):
         labels = sample.pred_sem_seg.data
@@ -74,6 +94,12 @@ def test_docs_list_these_methods(listed):
 
 def test_backbone_and_in_channels_alone(swap_by_hand):
     """What a user changes without the tool: all maps are built, the norms of those that nobody reads stay idle."""
-    changes = {'model.decode_head.in_channels': 320, 'model.auxiliary_head.in_channels': 160, 'model.pretrained': None}
-    idle = swap_by_hand('mmseg', 'pspnet/pspnet_r50-d8_4xb4-160k_ade20k-512x512.py', changes | SMALL, make_batch)
+    changes = {
+        'model.decode_head.in_channels': 320,
+        'model.auxiliary_head.in_channels': 160,
+        'model.pretrained': None,
+    }
+    idle = swap_by_hand(
+        'mmseg', 'pspnet/pspnet_r50-d8_4xb4-160k_ade20k-512x512.py', changes | SMALL, make_batch
+    )
     assert idle == ['norm0.weight', 'norm0.bias', 'norm1.weight', 'norm1.bias']

@@ -1,4 +1,5 @@
 """Classification runs: --sample on every config, a resumed run that equals an uninterrupted one, the tools."""
+
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from convnext_dense.data.imagenet import SAMPLE_FOLDER, write_sample
 from convnext_dense.engine import EMAHook
 
 # mmengine's schedules count batches, also where the optimizer takes a step after several.
-pytestmark = pytest.mark.filterwarnings('ignore:Detected call of `scheduler.step\\(\\)` before:UserWarning')
+pytestmark = pytest.mark.filterwarnings(
+    'ignore:Detected call of `scheduler.step\\(\\)` before:UserWarning'
+)
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / 'configs').glob('convnext_*.py'))
 SMALL = dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32))
@@ -43,9 +46,11 @@ def run(cfg, work_dir, resume=False):
 def load_sample_config(data, num_workers):
     """The config of the sample with all that draws random numbers, three epochs of two steps and a half."""
     cfg = apis.load_config(str(ROOT / 'configs' / 'convnext_atto_sample.py'))
-    cfg.model.update(drop_path_rate=.5, dropout=.2)
+    cfg.model.update(drop_path_rate=0.5, dropout=0.2)
     cfg.model.data_preprocessor.update(
-        mixup=dict(mixup_alpha=.8, cutmix_alpha=1.), random_erasing=dict(probability=.5, mode='pixel'))
+        mixup=dict(mixup_alpha=0.8, cutmix_alpha=1.0),
+        random_erasing=dict(probability=0.5, mode='pixel'),
+    )
     cfg.train_dataloader.dataset.transform.auto_augment = 'rand-m9-mstd0.5-inc1'
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.update(batch_size=4, num_workers=num_workers, persistent_workers=num_workers > 0)
@@ -60,11 +65,17 @@ def load_sample_config(data, num_workers):
 def state_of(runner):
     """name -> tensor of all that decides how training goes on: weights, average, optimizer, schedules."""
     average = next(hook for hook in runner.hooks if isinstance(hook, EMAHook)).ema_model
-    parts = dict(weights=runner.model.state_dict(), average=average.state_dict(),
-                 optimizer=runner.optim_wrapper.state_dict(),
-                 schedules=[scheduler.state_dict() for scheduler in runner.param_schedulers])
-    return {keystr(path): torch.as_tensor(leaf) for path, leaf in tree_flatten_with_path(parts)[0]
-            if isinstance(leaf, (torch.Tensor, int, float))}
+    parts = dict(
+        weights=runner.model.state_dict(),
+        average=average.state_dict(),
+        optimizer=runner.optim_wrapper.state_dict(),
+        schedules=[scheduler.state_dict() for scheduler in runner.param_schedulers],
+    )
+    return {
+        keystr(path): torch.as_tensor(leaf)
+        for path, leaf in tree_flatten_with_path(parts)[0]
+        if isinstance(leaf, (torch.Tensor, int, float))
+    }
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(sample, tmp_path):
@@ -75,14 +86,25 @@ def test_a_resumed_run_equals_an_uninterrupted_one(sample, tmp_path):
     cfg = load_sample_config(data, num_workers=1)
     cfg.load_from = str(tmp_path / 'resumed' / 'epoch_1.pth')
     resumed = run(cfg, tmp_path / 'resumed', resume=True)
-    assert resumed.iter == whole.iter == 12 and sorted(p.name for p in (tmp_path / 'resumed').glob('*.pth')) == [
-        'epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth']  # the first was copied, the others were made
+    assert resumed.iter == whole.iter == 12 and sorted(
+        p.name for p in (tmp_path / 'resumed').glob('*.pth')
+    ) == ['epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth']  # the first was copied, the others were made
     first, second = state_of(whole), state_of(resumed)
     assert first.keys() == second.keys() and len(first) > 300
     assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
-    assert not torch.equal(first["['weights']['head.weight']"], first["['average']['module.head.weight']"])
+    assert not torch.equal(
+        first["['weights']['head.weight']"], first["['average']['module.head.weight']"]
+    )
     for score in ('top1', 'top5', 'plain_top1', 'plain_top5'):
-        assert len({runner.message_hub.get_scalar(f'val/{score}').current() for runner in (whole, resumed)}) == 1
+        assert (
+            len(
+                {
+                    runner.message_hub.get_scalar(f'val/{score}').current()
+                    for runner in (whole, resumed)
+                }
+            )
+            == 1
+        )
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
@@ -103,12 +125,20 @@ def test_sample_runs_every_config(sample, path, tmp_path):
     cfg = apis.load_config(str(path))
     apis.use_sample(cfg, sample)
     runner = run(cfg, tmp_path / 'run')
-    assert runner.epoch == cfg.train_cfg.max_epochs and (tmp_path / 'run' / f'epoch_{runner.epoch}.pth').is_file()
+    assert (
+        runner.epoch == cfg.train_cfg.max_epochs
+        and (tmp_path / 'run' / f'epoch_{runner.epoch}.pth').is_file()
+    )
 
 
 def run_tool(name, *args, cwd):
-    result = subprocess.run([sys.executable, ROOT / 'tools' / f'{name}.py', *map(str, args)], cwd=cwd, timeout=300,
-                            capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, ROOT / 'tools' / f'{name}.py', *map(str, args)],
+        cwd=cwd,
+        timeout=300,
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout + result.stderr
 
@@ -121,5 +151,7 @@ def test_train_and_evaluate_by_the_tools(tmp_path):
     config, narrow = ROOT / 'configs' / 'convnext_t_in1k.py', ['--cfg-options', 'model.arch=atto']
     out = run_tool('train', config, '--sample', '--work-dir', 'run', *narrow, cwd=tmp_path)
     assert 'Done. ' in out and 'top1 ' in out and 'plain_top5 ' in out
-    out = run_tool('test', config, 'run/epoch_4.pth', '--sample', '--work-dir', 'test', *narrow, cwd=tmp_path)
+    out = run_tool(
+        'test', config, 'run/epoch_4.pth', '--sample', '--work-dir', 'test', *narrow, cwd=tmp_path
+    )
     assert 'top5 ' in out

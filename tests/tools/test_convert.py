@@ -1,4 +1,5 @@
 """The tool, end to end on files."""
+
 import runpy
 import subprocess
 import sys
@@ -24,6 +25,7 @@ def convert(monkeypatch, capsys):
         except SystemExit as exit:
             code = exit.code
         return code, capsys.readouterr().out
+
     return run
 
 
@@ -32,8 +34,16 @@ def source(tmp_path):
     """As timm's training writes it."""
     model, averaged = ConvNeXt(**SIZES), ConvNeXt(**SIZES)
     path = tmp_path / 'last.pth'
-    torch.save(dict(state_dict=model.state_dict(), state_dict_ema=averaged.state_dict(), epoch=1,
-                    optimizer=dict(state={0: torch.ones(3)}), args=Namespace(lr=.1)), path)
+    torch.save(
+        dict(
+            state_dict=model.state_dict(),
+            state_dict_ema=averaged.state_dict(),
+            epoch=1,
+            optimizer=dict(state={0: torch.ones(3)}),
+            args=Namespace(lr=0.1),
+        ),
+        path,
+    )
     return path, model.state_dict(), averaged.state_dict()
 
 
@@ -44,32 +54,55 @@ def assert_same(one, other):
 def test_there_and_back(tmp_path, source, convert):
     path, plain, averaged = source
     code, out = convert(path, tmp_path / 'new' / 'ours.safetensors')
-    assert code == 0 and 'layout timm, under state_dict_ema' in out and '(1, 1, 2, 1), (8, 16, 24, 32)' in out
+    assert (
+        code == 0
+        and 'layout timm, under state_dict_ema' in out
+        and '(1, 1, 2, 1), (8, 16, 24, 32)' in out
+    )
     assert 'layout facebook, 65 tensors' in out and 'left out' not in out
     ours = load_file(tmp_path / 'new' / 'ours.safetensors')
     assert {'stages.2.1.pwconv1.weight', 'norm.bias', 'head.weight'} <= ours.keys()
-    assert convert(tmp_path / 'new' / 'ours.safetensors', tmp_path / 'back.pth', '--to', 'timm')[0] == 0
+    assert (
+        convert(tmp_path / 'new' / 'ours.safetensors', tmp_path / 'back.pth', '--to', 'timm')[0]
+        == 0
+    )
     assert_same(torch.load(tmp_path / 'back.pth'), averaged)
     assert convert(path, tmp_path / 'back.pth', '--to', 'timm', '--no-ema', '--force')[0] == 0
     assert_same(torch.load(tmp_path / 'back.pth'), plain)
     code, out = convert(path, tmp_path / 'features.bin', '--to', 'timm_features')
-    assert code == 0 and '  left out  norm.weight, norm.bias, head.weight, head.bias (features_only has no' in out
+    assert (
+        code == 0
+        and '  left out  norm.weight, norm.bias, head.weight, head.bias (features_only has no'
+        in out
+    )
 
 
 def test_segmentor_keeps_its_heads_and_classes(tmp_path, source, convert):
     path, plain, _ = source
     assert convert(path, tmp_path / 'ours.pth')[0] == 0
     ours = torch.load(tmp_path / 'ours.pth')
-    trunk = {f'backbone.{key}': value for key, value in ours.items() if not key.startswith(('norm', 'head'))}
+    trunk = {
+        f'backbone.{key}': value
+        for key, value in ours.items()
+        if not key.startswith(('norm', 'head'))
+    }
     head = {'decode_head.conv_seg.weight': torch.ones(2, 3)}
-    torch.save(dict(state_dict=trunk | head, meta=dict(dataset_meta=dict(classes=('a', 'b'))), optimizer={}),
-               tmp_path / 'segmentor.pth')
+    torch.save(
+        dict(
+            state_dict=trunk | head, meta=dict(dataset_meta=dict(classes=('a', 'b'))), optimizer={}
+        ),
+        tmp_path / 'segmentor.pth',
+    )
     code, out = convert(tmp_path / 'segmentor.pth', tmp_path / 'theirs.pth', '--to', 'mmpretrain')
     assert code == 0 and "names behind 'backbone.'" in out
     theirs = torch.load(tmp_path / 'theirs.pth')
-    assert theirs.keys() == {'state_dict', 'meta'} and theirs['meta']['dataset_meta']['classes'] == ('a', 'b')
+    assert theirs.keys() == {'state_dict', 'meta'} and theirs['meta']['dataset_meta'][
+        'classes'
+    ] == ('a', 'b')
     assert 'backbone.stages.0.0.depthwise_conv.weight' in theirs['state_dict']
-    assert torch.equal(theirs['state_dict']['decode_head.conv_seg.weight'], head['decode_head.conv_seg.weight'])
+    assert torch.equal(
+        theirs['state_dict']['decode_head.conv_seg.weight'], head['decode_head.conv_seg.weight']
+    )
 
 
 def test_errors_are_one_line_and_leave_no_file(tmp_path, source, convert):
@@ -79,17 +112,33 @@ def test_errors_are_one_line_and_leave_no_file(tmp_path, source, convert):
     kept.write_text('mine')
     before = sorted(tmp_path.iterdir())
     for args, message in [
-            ((path, kept), 'exists. Give another name, or --force'), ((path, tmp_path / 'x.onnx'), 'must end in .pth'),
-            ((tmp_path / 'none.pth', tmp_path / 'x.pth'), 'none.pth'),
-            ((tmp_path / 'resnet.pth', tmp_path / 'x.pth'), 'no ConvNeXt'),
-            ((tmp_path / 'resnet.pth', tmp_path / 'x.pth', '--ema'), 'asked for the averaged (EMA) weights'),
-            ((kept, tmp_path / 'x.pth'), 'kept.pth')]:
+        ((path, kept), 'exists. Give another name, or --force'),
+        ((path, tmp_path / 'x.onnx'), 'must end in .pth'),
+        ((tmp_path / 'none.pth', tmp_path / 'x.pth'), 'none.pth'),
+        ((tmp_path / 'resnet.pth', tmp_path / 'x.pth'), 'no ConvNeXt'),
+        (
+            (tmp_path / 'resnet.pth', tmp_path / 'x.pth', '--ema'),
+            'asked for the averaged (EMA) weights',
+        ),
+        ((kept, tmp_path / 'x.pth'), 'kept.pth'),
+    ]:
         code, _ = convert(*args)
-        assert isinstance(code, str) and code.startswith('error: ') and message in code and '\n' not in code
+        assert (
+            isinstance(code, str)
+            and code.startswith('error: ')
+            and message in code
+            and '\n' not in code
+        )
     assert sorted(tmp_path.iterdir()) == before and kept.read_text() == 'mine'
 
 
 def test_as_a_process(tmp_path):
-    done = subprocess.run([sys.executable, str(TOOL), str(tmp_path / 'none.pth'), str(tmp_path / 'x.pth')],
-                          capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1 and done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
+    done = subprocess.run(
+        [sys.executable, str(TOOL), str(tmp_path / 'none.pth'), str(tmp_path / 'x.pth')],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (
+        done.returncode == 1 and done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
+    )

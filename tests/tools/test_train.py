@@ -1,4 +1,5 @@
 """The tools as a user calls them: train, resume, evaluate with and without augmentation, predict; and their errors."""
+
 import json
 import subprocess
 import sys
@@ -26,8 +27,13 @@ custom_hooks = [dict(type='convnext_dense.LearningRateRangeHook'), dict(type='co
 
 
 def run_tool(name, *args, cwd, code=0):
-    result = subprocess.run([sys.executable, ROOT / 'tools' / f'{name}.py', *map(str, args)], cwd=cwd, timeout=300,
-                            capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, ROOT / 'tools' / f'{name}.py', *map(str, args)],
+        cwd=cwd,
+        timeout=300,
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == code, result.stdout + result.stderr
     return result.stdout + result.stderr
 
@@ -43,8 +49,11 @@ def folder(tmp_path_factory):
 
 def read_scalars(folder):
     """Training lines of the run's JSON log, by iteration."""
-    lines = [json.loads(line) for path in sorted(folder.rglob('vis_data/scalars.json'))
-             for line in path.read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for path in sorted(folder.rglob('vis_data/scalars.json'))
+        for line in path.read_text().splitlines()
+    ]
     return {line['step']: line for line in lines if 'loss' in line}
 
 
@@ -53,18 +62,33 @@ def test_train_resume_evaluate_predict(folder):
     assert 'num_layers 4 for depths (1, 1, 2, 1)' in out and 'Done. ' in out and 'mIoU' in out
     assert '\r' not in out and '\x1b' not in out  # no terminal: plain lines
     scalars = read_scalars(folder / 'run')
-    assert sorted(scalars) == [1, 2, 3, 4] and all(line['min_lr'] < line['max_lr'] for line in scalars.values())
+    assert sorted(scalars) == [1, 2, 3, 4] and all(
+        line['min_lr'] < line['max_lr'] for line in scalars.values()
+    )
     assert [p.name for p in (folder / 'run' / 'pictures').iterdir()] == ['ADE_val_00000001.png']
 
-    out = run_tool('train', 'tiny.py', '--work-dir', 'run', '--resume', '--cfg-options', 'train_cfg.max_iters=6',
-                   cwd=folder)
+    out = run_tool(
+        'train',
+        'tiny.py',
+        '--work-dir',
+        'run',
+        '--resume',
+        '--cfg-options',
+        'train_cfg.max_iters=6',
+        cwd=folder,
+    )
     assert 'resumed epoch: 0, iter: 4' in out
     assert sorted(read_scalars(folder / 'run')) == [1, 2, 3, 4, 5, 6]
     checkpoint = folder / 'run' / 'iter_6.pth'
 
     plain = run_tool('test', 'tiny.py', checkpoint, '--work-dir', 'plain', cwd=folder)
-    augmented = run_tool('test', 'tiny.py', checkpoint, '--work-dir', 'augmented', '--tta', cwd=folder)
-    scores = [[line for line in text.splitlines() if line.startswith('Done.')][0] for text in (plain, augmented)]
+    augmented = run_tool(
+        'test', 'tiny.py', checkpoint, '--work-dir', 'augmented', '--tta', cwd=folder
+    )
+    scores = [
+        [line for line in text.splitlines() if line.startswith('Done.')][0]
+        for text in (plain, augmented)
+    ]
     assert all('mIoU' in score for score in scores) and scores[0] != scores[1]
 
     images = folder / 'ade' / 'images' / 'validation'
@@ -74,19 +98,33 @@ def test_train_resume_evaluate_predict(folder):
 
 def test_errors_are_one_clear_line(folder):
     import torch
+
     torch.save(dict(state_dict={'w': torch.ones(1)}, meta={}), folder / 'other.pth')
     (folder / 'text.pth').write_text('no weights')
-    for args, words in [(('train', 'absent.py'), 'absent.py does not exist'),
-                        (('test', 'tiny.py', 'absent.pth'), 'absent.pth does not exist'),
-                        (('test', 'tiny.py', 'other.pth'), 'other.pth does not fit the model'),
-                        (('predict', 'tiny.py', 'text.pth', folder / 'ade' / 'images' / 'training'), 'cannot be read'),
-                        (('train', ROOT / 'configs' / 'upernet_convnext_t_ade20k.py'), '--sample')]:
+    for args, words in [
+        (('train', 'absent.py'), 'absent.py does not exist'),
+        (('test', 'tiny.py', 'absent.pth'), 'absent.pth does not exist'),
+        (('test', 'tiny.py', 'other.pth'), 'other.pth does not fit the model'),
+        (
+            ('predict', 'tiny.py', 'text.pth', folder / 'ade' / 'images' / 'training'),
+            'cannot be read',
+        ),
+        (('train', ROOT / 'configs' / 'upernet_convnext_t_ade20k.py'), '--sample'),
+    ]:
         out = run_tool(*args, cwd=folder, code=1)
         assert 'error: ' in out and words in out and 'Traceback' not in out
 
 
 @pytest.mark.slow
 def test_sample_runs_the_real_config(folder):
-    out = run_tool('train', ROOT / 'configs' / 'upernet_convnext_t_ade20k.py', '--sample', '--cfg-options',
-                   'train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'model.decode_head.channels=32', cwd=folder)
+    out = run_tool(
+        'train',
+        ROOT / 'configs' / 'upernet_convnext_t_ade20k.py',
+        '--sample',
+        '--cfg-options',
+        'train_cfg.max_iters=2',
+        'train_cfg.val_interval=2',
+        'model.decode_head.channels=32',
+        cwd=folder,
+    )
     assert 'Done. ' in out and 'is not loaded' in out

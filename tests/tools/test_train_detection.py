@@ -1,4 +1,5 @@
 """The tools with a detector, as a user calls them: train, evaluate, predict; and anybody's config on the sample."""
+
 import json
 import re
 import subprocess
@@ -38,8 +39,13 @@ train_cfg = dict(max_epochs=1)
 
 
 def run_tool(name, *args, cwd, code=0):
-    result = subprocess.run([sys.executable, ROOT / 'tools' / f'{name}.py', *map(str, args)], cwd=cwd, timeout=600,
-                            capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, ROOT / 'tools' / f'{name}.py', *map(str, args)],
+        cwd=cwd,
+        timeout=600,
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == code, result.stdout + result.stderr
     return result.stdout + result.stderr
 
@@ -49,7 +55,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('user')
     write_sample(folder / 'data' / 'sample' / 'coco', num_train=4, num_val=2)
     base = str(ROOT / 'configs' / 'mask_rcnn_convnext_atto_sample.py')
-    (folder / 'tiny.py').write_text(CONFIG.format(base=base, data=str(folder / 'data' / 'sample' / 'coco')))
+    (folder / 'tiny.py').write_text(
+        CONFIG.format(base=base, data=str(folder / 'data' / 'sample' / 'coco'))
+    )
     (folder / 'retinanet.py').write_text(RETINANET)
     return folder
 
@@ -57,12 +65,20 @@ def folder(tmp_path_factory):
 def test_train_evaluate_predict(folder):
     out = run_tool('train', 'tiny.py', '--work-dir', 'run', '--seed', '1', cwd=folder)
     assert 'num_layers 4 for depths (1, 1, 2, 1)' in out
-    assert re.search(r'Done\. box AP [\d.-]+  box AP50 [\d.-]+  box AP75 [\d.-]+  mask AP [\d.-]+  mask AP50 ', out)
+    assert re.search(
+        r'Done\. box AP [\d.-]+  box AP50 [\d.-]+  box AP75 [\d.-]+  mask AP [\d.-]+  mask AP50 ',
+        out,
+    )
     assert [p.name for p in (folder / 'run' / 'pictures').iterdir()] == ['000000500001.png']
-    lines = [json.loads(line) for path in (folder / 'run').rglob('vis_data/scalars.json')
-             for line in path.read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for path in (folder / 'run').rglob('vis_data/scalars.json')
+        for line in path.read_text().splitlines()
+    ]
     losses = [line for line in lines if 'loss_mask' in line]
-    assert [line['step'] for line in losses] == [1, 2, 3, 4] and all(line['loss'] < 100 for line in losses)
+    assert [line['step'] for line in losses] == [1, 2, 3, 4] and all(
+        line['loss'] < 100 for line in losses
+    )
 
     checkpoint = folder / 'run' / 'iter_4.pth'
     out = run_tool('test', 'tiny.py', checkpoint, '--work-dir', 'plain', cwd=folder)
@@ -76,12 +92,23 @@ def test_train_evaluate_predict(folder):
 def test_anybodys_detector_runs_on_the_sample(folder):
     """RetinaNet of mmdet, counted in epochs, from weights on the web that are not fetched."""
     out = run_tool('train', 'retinanet.py', '--sample', cwd=folder)
-    assert 'torchvision://resnet18 is not loaded' in out and 'Done. box AP ' in out and 'mask AP' not in out
+    assert (
+        'torchvision://resnet18 is not loaded' in out
+        and 'Done. box AP ' in out
+        and 'mask AP' not in out
+    )
 
 
 @pytest.mark.slow
 def test_sample_runs_the_real_config(folder):
     # Ten iterations may leave every score below what counts as a find: then all of them count.
-    out = run_tool('train', ROOT / 'configs' / 'mask_rcnn_convnext_t_coco.py', '--sample', '--cfg-options',
-                   'train_cfg.max_epochs=1', 'model.test_cfg.rcnn.score_thr=0', cwd=folder)
+    out = run_tool(
+        'train',
+        ROOT / 'configs' / 'mask_rcnn_convnext_t_coco.py',
+        '--sample',
+        '--cfg-options',
+        'train_cfg.max_epochs=1',
+        'model.test_cfg.rcnn.score_thr=0',
+        cwd=folder,
+    )
     assert 'mask AP50' in out and 'is not loaded' in out

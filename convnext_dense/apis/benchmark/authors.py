@@ -1,4 +1,5 @@
 """The authors' dense backbone, operation by operation: the peer that cannot be installed."""
+
 from __future__ import annotations
 
 import torch
@@ -13,7 +14,11 @@ class ChannelsFirstNorm(nn.Module):
 
     def __init__(self, dim: int, eps: float):
         super().__init__()
-        self.weight, self.bias, self.eps = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim)), eps
+        self.weight, self.bias, self.eps = (
+            nn.Parameter(torch.ones(dim)),
+            nn.Parameter(torch.zeros(dim)),
+            eps,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         centred = x - x.mean(1, keepdim=True)
@@ -25,7 +30,9 @@ class Block(nn.Module):
     def __init__(self, dim: int, drop_path: float, eps: float):
         super().__init__()
         self.dwconv = nn.Conv2d(dim, dim, 7, padding=3, groups=dim)
-        self.mlp = nn.Sequential(nn.LayerNorm(dim, eps), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(dim, eps), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim)
+        )
         self.gamma = nn.Parameter(torch.full((dim,), 1e-6))
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
@@ -41,15 +48,20 @@ class AuthorsConvNeXt(nn.Module):
     object_detection/mmdet/models/backbones/convnext.py @ 048efce, whose operations these are, in their order.
     """
 
-    def __init__(self, variant: Variant, drop_path_rate: float = 0.):
+    def __init__(self, variant: Variant, drop_path_rate: float = 0.0):
         super().__init__()
         dims, eps = variant.dims, variant.norm_eps
         rates = iter(torch.linspace(0, drop_path_rate, sum(variant.depths)).tolist())
         self.stages = nn.ModuleList()
         for i, (dim, depth) in enumerate(zip(dims, variant.depths)):
-            entry = [ChannelsFirstNorm(dims[i - 1], eps), nn.Conv2d(dims[i - 1], dim, 2, 2)] if i else \
-                    [nn.Conv2d(3, dim, 4, 4), ChannelsFirstNorm(dim, eps)]
-            self.stages.append(nn.Sequential(*entry, *(Block(dim, next(rates), eps) for _ in range(depth))))
+            entry = (
+                [ChannelsFirstNorm(dims[i - 1], eps), nn.Conv2d(dims[i - 1], dim, 2, 2)]
+                if i
+                else [nn.Conv2d(3, dim, 4, 4), ChannelsFirstNorm(dim, eps)]
+            )
+            self.stages.append(
+                nn.Sequential(*entry, *(Block(dim, next(rates), eps) for _ in range(depth)))
+            )
         self.norms = nn.ModuleList(ChannelsFirstNorm(dim, eps) for dim in dims)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -1,4 +1,5 @@
 """The files of a benchmark: table, JSON and picture."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -41,7 +42,9 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f'--out must be a folder, or a place for one; {folder}: {error.strerror}') from None
+        raise ConfigError(
+            f'--out must be a folder, or a place for one; {folder}: {error.strerror}'
+        ) from None
 
 
 def _make_stem(folder: Path, name: str) -> Path:

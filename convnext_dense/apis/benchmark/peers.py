@@ -3,6 +3,7 @@
 Each has random weights and gives the four maps at strides 4, 8, 16, 32; ours, transformers', mmpretrain's and the
 authors' norm them, timm's and torchvision's leave them raw. Libraries are imported when one of theirs is built.
 """
+
 from __future__ import annotations
 
 import sys
@@ -32,9 +33,16 @@ class Maps(nn.Module):
 
 def _build_timm(variant: Variant, drop_path_rate: float, **kwargs) -> nn.Module:
     import timm
-    return timm.create_model('convnextv2_tiny' if variant.use_grn else 'convnext_tiny', features_only=True,
-                             depths=variant.depths, dims=variant.dims, drop_path_rate=drop_path_rate,
-                             norm_eps=variant.norm_eps, **kwargs)
+
+    return timm.create_model(
+        'convnextv2_tiny' if variant.use_grn else 'convnext_tiny',
+        features_only=True,
+        depths=variant.depths,
+        dims=variant.dims,
+        drop_path_rate=drop_path_rate,
+        norm_eps=variant.norm_eps,
+        **kwargs,
+    )
 
 
 def _build_timm_conv_mlp(variant: Variant, drop_path_rate: float) -> nn.Module:
@@ -44,39 +52,64 @@ def _build_timm_conv_mlp(variant: Variant, drop_path_rate: float) -> nn.Module:
 def _build_torchvision(variant: Variant, drop_path_rate: float) -> nn.Module:
     from torchvision.models._utils import IntermediateLayerGetter
     from torchvision.models.convnext import CNBlockConfig, ConvNeXt
+
     outs = [*variant.dims[1:], None]
     settings = [CNBlockConfig(*shape) for shape in zip(variant.dims, outs, variant.depths)]
     features = ConvNeXt(settings, stochastic_depth_prob=drop_path_rate).features
-    return Maps(IntermediateLayerGetter(features, {str(2 * i + 1): str(i) for i in range(len(settings))}))
+    return Maps(
+        IntermediateLayerGetter(features, {str(2 * i + 1): str(i) for i in range(len(settings))})
+    )
 
 
 def _build_transformers(variant: Variant, drop_path_rate: float) -> nn.Module:
     import transformers
+
     version = 'V2' if variant.use_grn else ''
-    Config, Backbone = (getattr(transformers, f'ConvNext{version}{part}') for part in ('Config', 'Backbone'))
+    Config, Backbone = (
+        getattr(transformers, f'ConvNext{version}{part}') for part in ('Config', 'Backbone')
+    )
     stages = [f'stage{i + 1}' for i in range(len(variant.depths))]
-    return Maps(Backbone(Config(depths=list(variant.depths), hidden_sizes=list(variant.dims), out_features=stages,
-                                num_stages=len(stages), drop_path_rate=drop_path_rate)))
+    return Maps(
+        Backbone(
+            Config(
+                depths=list(variant.depths),
+                hidden_sizes=list(variant.dims),
+                out_features=stages,
+                num_stages=len(stages),
+                drop_path_rate=drop_path_rate,
+            )
+        )
+    )
 
 
 def _build_mmpretrain(variant: Variant, drop_path_rate: float) -> nn.Module:
     # Its multimodal part cannot be imported beside transformers 5, and is not needed: nothing takes its place.
-    sys.modules.setdefault('mmpretrain.models.multimodal', ModuleType('mmpretrain.models.multimodal'))
+    sys.modules.setdefault(
+        'mmpretrain.models.multimodal', ModuleType('mmpretrain.models.multimodal')
+    )
     from mmengine.registry import DefaultScope
     from mmpretrain.models import ConvNeXt
-    v2 = dict(use_grn=True, layer_scale_init_value=0.) if variant.use_grn else {}
+
+    v2 = dict(use_grn=True, layer_scale_init_value=0.0) if variant.use_grn else {}
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        return ConvNeXt(dict(depths=list(variant.depths), channels=list(variant.dims)), out_indices=(0, 1, 2, 3),
-                        gap_before_final_norm=False, drop_path_rate=drop_path_rate, **v2)
+        return ConvNeXt(
+            dict(depths=list(variant.depths), channels=list(variant.dims)),
+            out_indices=(0, 1, 2, 3),
+            gap_before_final_norm=False,
+            drop_path_rate=drop_path_rate,
+            **v2,
+        )
 
 
 def _build_authors(variant: Variant, drop_path_rate: float) -> nn.Module:
     from convnext_dense.apis.benchmark.authors import AuthorsConvNeXt
+
     return AuthorsConvNeXt(variant, drop_path_rate)
 
 
 def _build_ours(variant: Variant, drop_path_rate: float, **kwargs) -> nn.Module:
     from convnext_dense.models import ConvNeXt
+
     return ConvNeXt(variant, drop_path_rate=drop_path_rate, **kwargs)
 
 
@@ -108,7 +141,7 @@ FORWARD_ONLY = {'ours inference'}
 V1_ONLY = {'torchvision', 'authors'}
 
 
-def build(name: str, arch, drop_path_rate: float = 0.) -> nn.Module:
+def build(name: str, arch, drop_path_rate: float = 0.0) -> nn.Module:
     """The network ``name`` of ``NETWORKS``, in training mode: (N, 3, H, W) -> its four maps, a list or tuple.
 
     ``arch`` is whatever :func:`convnext_dense.get_variant` takes: the peers are built from its depths and dims.
@@ -135,5 +168,9 @@ def prepare(name: str, model: nn.Module) -> None:
 
 def installed() -> dict[str, str | None]:
     """name -> None if it can be built here, or else why not. Imports nothing."""
-    return {name: None if find_spec(package) or (ASIDE / package).is_dir() else f'{package} is not installed'
-            for name, (_, package) in NETWORKS.items()}
+    return {
+        name: None
+        if find_spec(package) or (ASIDE / package).is_dir()
+        else f'{package} is not installed'
+        for name, (_, package) in NETWORKS.items()
+    }

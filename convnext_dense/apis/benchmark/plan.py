@@ -1,4 +1,5 @@
 """What is measured: a candidate (which network, in which form) under a setup (on what, how)."""
+
 from __future__ import annotations
 
 import re
@@ -19,6 +20,7 @@ COMPILE_MODES = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-
 @dataclass(frozen=True)
 class Candidate:
     """A network of ``peers.NETWORKS`` in a memory format; ``compile`` is torch.compile's mode, '' for eager."""
+
     name: str
     memory_format: str = 'channels_last'
     compile: str = ''
@@ -49,13 +51,14 @@ class Setup:
         untimed: runs at the beginning of each turn that are not counted.
         timed: runs of a turn that are.
     """
+
     arch: str | dict = 'tiny'
     shape: tuple[int, int, int, int] = (1, 3, 512, 512)
     mode: str = 'forward'
     dtype: str = 'fp32'
     device: str = 'cpu'
     threads: int | None = None
-    drop_path_rate: float = 0.
+    drop_path_rate: float = 0.0
     malloc: str = 'default'
     untimed: int = 0
     timed: int = 1
@@ -70,27 +73,38 @@ def parse_shape(text: str) -> tuple[int, int, int, int]:
     match = re.fullmatch(r'(\d+)x(\d+)x(\d+)x(\d+)', text)
     shape = tuple(map(int, match.groups())) if match else ()
     if not shape or shape[0] < 1 or shape[1] != 3 or min(shape[2:]) < 32:
-        raise ConfigError(f'a shape is batch x 3 x height x width, such as 1x3x512x512, with sides of 32 or more; got '
-                          f'{text!r}')
+        raise ConfigError(
+            f'a shape is batch x 3 x height x width, such as 1x3x512x512, with sides of 32 or more; got '
+            f'{text!r}'
+        )
     return shape
 
 
 def default_device() -> str:
     """'cuda' where torch finds a GPU, or 'cpu'."""
     import torch
+
     return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
-def check(arch: str | dict, device: str = 'cpu', rounds: int = 1, drop_path_rate: float = 0.,
-          threads: int | None = None) -> None:
+def check(
+    arch: str | dict,
+    device: str = 'cpu',
+    rounds: int = 1,
+    drop_path_rate: float = 0.0,
+    threads: int | None = None,
+) -> None:
     """Raise ConfigError where the arch is not known, the device is not there, or a number is out of range."""
     import torch
+
     try:
         get_variant(arch)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     if device == 'cuda' and not torch.cuda.is_available():
-        raise ConfigError('there is no CUDA GPU here, or this torch cannot use it; --device cpu measures the CPU')
+        raise ConfigError(
+            'there is no CUDA GPU here, or this torch cannot use it; --device cpu measures the CPU'
+        )
     if rounds < 1:
         raise ConfigError(f'at least one round is needed; got {rounds}')
     if threads is not None and threads < 1:
@@ -102,7 +116,9 @@ def check(arch: str | dict, device: str = 'cpu', rounds: int = 1, drop_path_rate
 def check_modes(names: Iterable[str], modes: Iterable[str]) -> None:
     """Raise ConfigError where training is asked for, and no network has a backward pass."""
     if 'train' in modes and FORWARD_ONLY.issuperset(names):
-        raise ConfigError(f'{", ".join(map(repr, names))} has no backward pass: --mode forward, or add another network')
+        raise ConfigError(
+            f'{", ".join(map(repr, names))} has no backward pass: --mode forward, or add another network'
+        )
 
 
 def choose(names: Iterable[str]) -> list[str]:
@@ -117,18 +133,30 @@ def choose(names: Iterable[str]) -> list[str]:
         if name in groups:
             chosen += [one for one in groups[name] if not reasons[one]]
         elif name not in NETWORKS:
-            raise ConfigError(f'no network {name!r}; choose from all, peers, {", ".join(map(repr, NETWORKS))}')
+            raise ConfigError(
+                f'no network {name!r}; choose from all, peers, {", ".join(map(repr, NETWORKS))}'
+            )
         elif reasons[name]:
-            raise ConfigError(f'{name!r} cannot be measured: {reasons[name]}; install it or leave it out')
+            raise ConfigError(
+                f'{name!r} cannot be measured: {reasons[name]}; install it or leave it out'
+            )
         else:
             chosen.append(name)
     return list(dict.fromkeys(chosen))
 
 
-def list_candidates(names: Sequence[str], formats: Sequence[str] = FORMATS, compile_modes: Sequence[str] = ('',),
-                    mode: str = 'forward') -> list[Candidate]:
+def list_candidates(
+    names: Sequence[str],
+    formats: Sequence[str] = FORMATS,
+    compile_modes: Sequence[str] = ('',),
+    mode: str = 'forward',
+) -> list[Candidate]:
     """Every name in every format and every form; what has no backward pass is left out of training, and what has a
     form of its own for inference is not compiled."""
-    return [Candidate(name, memory_format, compiled) for name in names for memory_format in formats
-            for compiled in compile_modes
-            if not (name in FORWARD_ONLY and (mode != 'forward' or compiled))]
+    return [
+        Candidate(name, memory_format, compiled)
+        for name in names
+        for memory_format in formats
+        for compiled in compile_modes
+        if not (name in FORWARD_ONLY and (mode != 'forward' or compiled))
+    ]

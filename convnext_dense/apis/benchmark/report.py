@@ -1,4 +1,5 @@
 """Results as a table and as JSON, with what is known of the machine."""
+
 from __future__ import annotations
 
 import json
@@ -17,18 +18,35 @@ from convnext_dense.apis.benchmark.rounds import Result
 from convnext_dense.checkpoints.errors import first_line
 
 COLUMNS = ('candidate', 'median ms', 'min ms', 'x fastest peer', 'x timm', 'saved MiB', 'peak MiB')
-PACKAGES = ('convnext-dense', 'torch', 'torchvision', 'timm', 'transformers', 'mmpretrain', 'triton', 'numpy')
-MIB = 2 ** 20
+PACKAGES = (
+    'convnext-dense',
+    'torch',
+    'torchvision',
+    'timm',
+    'transformers',
+    'mmpretrain',
+    'triton',
+    'numpy',
+)
+MIB = 2**20
 
 
 def find_fastest_peer(results: Sequence[Result]) -> Result | None:
-    return min((r for r in results if r.candidate.is_peer and r.seconds), key=lambda r: r.median, default=None)
+    return min(
+        (r for r in results if r.candidate.is_peer and r.seconds),
+        key=lambda r: r.median,
+        default=None,
+    )
 
 
 def find_timm(results: Sequence[Result]) -> Result | None:
     """timm's default network as it comes: eager, and channels_first if that was measured."""
-    eager = [r for r in results if r.candidate.name == 'timm' and not r.candidate.compile and r.seconds]
-    return min(eager, key=lambda r: r.candidate.memory_format, default=None)  # 'channels_first' < 'channels_last'
+    eager = [
+        r for r in results if r.candidate.name == 'timm' and not r.candidate.compile and r.seconds
+    ]
+    return min(
+        eager, key=lambda r: r.candidate.memory_format, default=None
+    )  # 'channels_first' < 'channels_last'
 
 
 def make_rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
@@ -41,15 +59,24 @@ def make_rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
             continue
         ratios = [f'{other.median / result.median:.2f}' if other else '-' for other in others]
         memory = [_format_mib(value) for value in (result.saved_bytes, result.peak_bytes)]
-        rows.append((result.candidate.label, f'{1e3 * result.median:.1f}', f'{1e3 * min(result.seconds):.1f}',
-                     *ratios, *memory))
+        rows.append(
+            (
+                result.candidate.label,
+                f'{1e3 * result.median:.1f}',
+                f'{1e3 * min(result.seconds):.1f}',
+                *ratios,
+                *memory,
+            )
+        )
     return rows
 
 
 def format_markdown(results: Sequence[Result]) -> str:
     """The table, and a line for each failure with its reason."""
     table = format_table(COLUMNS, make_rows(results))
-    failures = ''.join(f'\n- not complete: {r.candidate.label}: {r.error}' for r in results if r.error)
+    failures = ''.join(
+        f'\n- not complete: {r.candidate.label}: {r.error}' for r in results if r.error
+    )
     return f'{make_title(results)}\n\n{table}\n{failures}\n'
 
 
@@ -57,8 +84,13 @@ def format_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Markdown that is also aligned as plain text: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(columns, *rows)]
     rule = ['-' * widths[0], *('-' * (width - 1) + ':' for width in widths[1:])]
-    lines = [[cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(line, widths))]
-             for line in (columns, rule, *rows)]
+    lines = [
+        [
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths))
+        ]
+        for line in (columns, rule, *rows)
+    ]
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
@@ -67,10 +99,16 @@ def make_title(results: Sequence[Result]) -> str:
     threads = next((f', {r.threads} threads' for r in results if r.threads), '')
     device = next((r.device for r in results if r.device), None) or name_cpu()
     runs = max((len(r.seconds) for r in results), default=0)
-    arch = setup.arch if isinstance(setup.arch, str) else f'depths {setup.arch["depths"]} dims {setup.arch["dims"]}'
+    arch = (
+        setup.arch
+        if isinstance(setup.arch, str)
+        else f'depths {setup.arch["depths"]} dims {setup.arch["dims"]}'
+    )
     malloc = '' if setup.malloc == 'default' else f', malloc {setup.malloc}'
-    return (f'{setup.mode}, {arch}, {"x".join(map(str, setup.shape))}, {setup.dtype}, {device}{threads}{malloc}, '
-            f'medians of {runs} runs')
+    return (
+        f'{setup.mode}, {arch}, {"x".join(map(str, setup.shape))}, {setup.dtype}, {device}{threads}{malloc}, '
+        f'medians of {runs} runs'
+    )
 
 
 def make_record(results: Sequence[Result]) -> dict:
@@ -78,8 +116,11 @@ def make_record(results: Sequence[Result]) -> dict:
     fastest = find_fastest_peer(results)
     return dict(
         command=shlex.join(['python', '/'.join(Path(sys.argv[0]).parts[-2:]), *sys.argv[1:]]),
-        date=datetime.now(timezone.utc).isoformat(timespec='seconds'), system=describe_system(results),
-        fastest_peer=fastest and fastest.candidate.label, results=[_make_entry(result) for result in results])
+        date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        system=describe_system(results),
+        fastest_peer=fastest and fastest.candidate.label,
+        results=[_make_entry(result) for result in results],
+    )
 
 
 def write_json(record: dict | list, path: Path) -> None:
@@ -101,12 +142,21 @@ def describe_system(results: Sequence[Result] = (), device: str = 'cpu') -> dict
     name = next((r.device for r in results if r.device), None)
     if device == 'cuda' and name is None:
         import torch
+
         name = torch.cuda.get_device_name()
-    found = {package: list(distributions(name=package, path=[*sys.path, str(ASIDE)])) for package in PACKAGES}
+    found = {
+        package: list(distributions(name=package, path=[*sys.path, str(ASIDE)]))
+        for package in PACKAGES
+    }
     versions = {package: copies[0].version if copies else None for package, copies in found.items()}
-    return dict(cpu=name_cpu(), device=name,
-                threads=next((r.threads for r in results if r.threads), None), system=platform.system(),
-                python=platform.python_version(), versions=versions)
+    return dict(
+        cpu=name_cpu(),
+        device=name,
+        threads=next((r.threads for r in results if r.threads), None),
+        system=platform.system(),
+        python=platform.python_version(),
+        versions=versions,
+    )
 
 
 def name_cpu() -> str:
@@ -114,7 +164,9 @@ def name_cpu() -> str:
         lines = Path('/proc/cpuinfo').read_text().splitlines()
     except OSError:
         lines = []
-    facts = {key.strip(): value.strip() for key, _, value in (line.partition(':') for line in lines)}
+    facts = {
+        key.strip(): value.strip() for key, _, value in (line.partition(':') for line in lines)
+    }
     if not facts.get('model name'):
         return platform.processor() or platform.machine()
     if 'cpu family' not in facts:
@@ -124,7 +176,9 @@ def name_cpu() -> str:
 
 def _make_entry(result: Result) -> dict:
     entry = asdict(result)
-    spread = [statistics.median(result.seconds), min(result.seconds)] if result.seconds else [None, None]
+    spread = (
+        [statistics.median(result.seconds), min(result.seconds)] if result.seconds else [None, None]
+    )
     return dict(label=result.candidate.label, median=spread[0], min=spread[1], **entry)
 
 

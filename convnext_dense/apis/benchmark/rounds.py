@@ -1,4 +1,5 @@
 """Interleaved measuring: every candidate in a process of its own, all alive, one run of one of them at a time."""
+
 from __future__ import annotations
 
 import json
@@ -19,9 +20,14 @@ from convnext_dense.apis.benchmark.plan import Candidate, Setup
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 # Greatest values that glibc takes: it ignores a pad beyond half of its address range without a word.
-_MALLOC = {'default': {}, 'exact': dict(MALLOC_MMAP_THRESHOLD_='65536'),
-           'keep': dict(MALLOC_MMAP_MAX_='0', MALLOC_TRIM_THRESHOLD_='17179869184', MALLOC_TOP_PAD_='268435456')}
-_COMPILED_BYTES = 2 * 10 ** 8  # what a worker keeps beyond an eager one's, at most
+_MALLOC = {
+    'default': {},
+    'exact': dict(MALLOC_MMAP_THRESHOLD_='65536'),
+    'keep': dict(
+        MALLOC_MMAP_MAX_='0', MALLOC_TRIM_THRESHOLD_='17179869184', MALLOC_TOP_PAD_='268435456'
+    ),
+}
+_COMPILED_BYTES = 2 * 10**8  # what a worker keeps beyond an eager one's, at most
 
 
 class WorkerError(RuntimeError):
@@ -31,6 +37,7 @@ class WorkerError(RuntimeError):
 @dataclass
 class Result:
     """Of one candidate: ``seconds`` of each timed run, bytes saved for backward, peak bytes of a step over its base."""
+
     candidate: Candidate
     setup: Setup
     seconds: list[float] = field(default_factory=list)
@@ -52,8 +59,13 @@ class Worker:
     def __init__(self, candidate: Candidate, setup: Setup):
         self._errors = tempfile.TemporaryFile('w+')
         self._process = subprocess.Popen(
-            [sys.executable, '-m', 'convnext_dense.apis.benchmark.worker'], env=_make_environment(candidate, setup),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True)
+            [sys.executable, '-m', 'convnext_dense.apis.benchmark.worker'],
+            env=_make_environment(candidate, setup),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
         self._first = dict(candidate=asdict(candidate), setup=asdict(setup))
 
     def build(self) -> dict:
@@ -92,8 +104,13 @@ class Worker:
         return f'ended with code {code}: {lines[-1] if lines else "no message"}'
 
 
-def measure(candidates: Sequence[Candidate], setup: Setup, rounds: int = 5, seconds: float = float('inf'),
-            log: Callable[[str], None] = lambda text: None) -> list[Result]:
+def measure(
+    candidates: Sequence[Candidate],
+    setup: Setup,
+    rounds: int = 5,
+    seconds: float = float('inf'),
+    log: Callable[[str], None] = lambda text: None,
+) -> list[Result]:
     """Results in the order of ``candidates``; one that fails has its ``error`` and the others go on.
 
     A round is one turn (``setup.untimed`` and ``setup.timed`` runs) of each, in random order. Rounds end after
@@ -104,13 +121,17 @@ def measure(candidates: Sequence[Candidate], setup: Setup, rounds: int = 5, seco
     results = [Result(candidate, setup) for candidate in candidates]
     at_once = _count_fitting(candidates[0], setup) if len(results) > 2 else 2
     if len(results) > at_once:
-        log(f'memory for {at_once} networks at once: measuring in groups of so many, one after the other')
+        log(
+            f'memory for {at_once} networks at once: measuring in groups of so many, one after the other'
+        )
     for first in range(0, len(results), at_once):
-        _measure_group(results[first:first + at_once], rounds, seconds, log)
+        _measure_group(results[first : first + at_once], rounds, seconds, log)
     return results
 
 
-def _measure_group(results: Sequence[Result], rounds: int, seconds: float, log: Callable[[str], None]) -> None:
+def _measure_group(
+    results: Sequence[Result], rounds: int, seconds: float, log: Callable[[str], None]
+) -> None:
     workers: dict[int, Worker] = {}
 
     def ask(i: int, question: str):
@@ -120,6 +141,7 @@ def _measure_group(results: Sequence[Result], rounds: int, seconds: float, log: 
             results[i].error = str(error)
             workers.pop(i).close()
             log(f'{results[i].candidate.label}: {error}')
+
     try:
         _start_all(workers, results, log)
         _run_rounds(workers, results, rounds, seconds, ask)
@@ -127,7 +149,9 @@ def _measure_group(results: Sequence[Result], rounds: int, seconds: float, log: 
             results[i].peak_bytes = ask(i, 'measure_peak')
             results[i].saved_bytes = ask(i, 'count_saved') if i in workers else None
             if i in workers:
-                workers.pop(i).close()  # done; where nothing is given back it holds twice what it held before
+                workers.pop(
+                    i
+                ).close()  # done; where nothing is given back it holds twice what it held before
     finally:
         for worker in workers.values():
             worker.close()
@@ -146,28 +170,45 @@ def _count_fitting(candidate: Candidate, setup: Setup) -> int:
         return 64
     finally:
         worker.close()
-    free = next((int(line.split()[1]) * 1024 for line in lines if line.startswith('MemAvailable:')), None)
+    free = next(
+        (int(line.split()[1]) * 1024 for line in lines if line.startswith('MemAvailable:')), None
+    )
     if free is None or memory is None:
         return 64
     waiting, running = memory
     return max(int((free - 1.2 * running) / (1.2 * waiting + _COMPILED_BYTES)), 2)
 
 
-def _start_all(workers: dict[int, Worker], results: Sequence[Result], log: Callable[[str], None]) -> None:
+def _start_all(
+    workers: dict[int, Worker], results: Sequence[Result], log: Callable[[str], None]
+) -> None:
     """All import at once. Compiling takes a minute each, so peers are built side by side on a CPU. Ours, and a GPU's,
     are built alone: a probe or an autotuner must not see another's work."""
+
     def build(i: int) -> None:
         result = results[i]
         try:
             facts = workers[i].build()
-            result.start_seconds, result.device, result.threads = facts['seconds'], facts['device'], facts['threads']
+            result.start_seconds, result.device, result.threads = (
+                facts['seconds'],
+                facts['device'],
+                facts['threads'],
+            )
         except WorkerError as error:
             result.error = str(error)
             workers.pop(i).close()
-        log(f'{result.candidate.label}: ' + (result.error or f'ready after {result.start_seconds:.0f} s'))
+        log(
+            f'{result.candidate.label}: '
+            + (result.error or f'ready after {result.start_seconds:.0f} s')
+        )
+
     for i, result in enumerate(results):
         workers[i] = Worker(result.candidate, result.setup)
-    together = [i for i, result in enumerate(results) if result.candidate.is_peer and result.setup.device == 'cpu']
+    together = [
+        i
+        for i, result in enumerate(results)
+        if result.candidate.is_peer and result.setup.device == 'cpu'
+    ]
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         list(pool.map(build, together))
     for i in range(len(results)):
@@ -175,7 +216,9 @@ def _start_all(workers: dict[int, Worker], results: Sequence[Result], log: Calla
             build(i)
 
 
-def _run_rounds(workers: dict[int, Worker], results: list[Result], rounds: int, seconds: float, ask: Callable) -> None:
+def _run_rounds(
+    workers: dict[int, Worker], results: list[Result], rounds: int, seconds: float, ask: Callable
+) -> None:
     order, shuffle = list(workers), random.Random(0).shuffle
     start = time.monotonic()
     for done in range(rounds):

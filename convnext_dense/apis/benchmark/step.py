@@ -1,4 +1,5 @@
 """One candidate under one setup in this process: its runs, their times, and the memory that they take."""
+
 from __future__ import annotations
 
 import contextlib
@@ -25,7 +26,9 @@ class Step:
         if setup.threads and self.device.type == 'cpu':
             torch.set_num_threads(setup.threads)
         torch.manual_seed(0)
-        memory_format = getattr(torch, candidate.memory_format.replace('channels_first', 'contiguous_format'))
+        memory_format = getattr(
+            torch, candidate.memory_format.replace('channels_first', 'contiguous_format')
+        )
         model = build(candidate.name, setup.arch, setup.drop_path_rate)
         model.train(setup.mode == 'train')
         self.model = model.to(self.device, memory_format=memory_format)
@@ -52,7 +55,9 @@ class Step:
     def time(self) -> list[float]:
         """Seconds of each timed run of a turn."""
         gc.collect()
-        for _ in range(max(self.setup.untimed, self.setup.malloc == 'keep')):  # to take what was given back
+        for _ in range(
+            max(self.setup.untimed, self.setup.malloc == 'keep')
+        ):  # to take what was given back
             self.run()
         seconds = []
         for _ in range(self.setup.timed):
@@ -69,7 +74,9 @@ class Step:
         """
         if self.setup.mode == 'forward' or self.call is not self.model:
             return None
-        own = {tensor.untyped_storage().data_ptr() for tensor in (*self.model.parameters(), self.input)}
+        own = {
+            tensor.untyped_storage().data_ptr() for tensor in (*self.model.parameters(), self.input)
+        }
         kept: dict[int, int] = {}
 
         def note(tensor: Tensor) -> Tensor:
@@ -77,8 +84,11 @@ class Step:
             if storage.data_ptr() not in own:
                 kept[storage.data_ptr()] = storage.nbytes()
             return tensor
+
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            maps = self._forward()  # the name keeps the graph, and with it every storage, from being freed and reused
+            maps = (
+                self._forward()
+            )  # the name keeps the graph, and with it every storage, from being freed and reused
         del maps
         return sum(kept.values())
 

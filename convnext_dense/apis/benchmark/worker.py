@@ -4,6 +4,7 @@ The first line is ``{"candidate": {...}, "setup": {...}}``, answered when the ca
 ``{"ask": "time" | "count_saved" | "measure_peak"}`` is answered by ``{"answer": ...}``. Between questions it sleeps.
 A failure is ``{"error": "..."}``, and the end.
 """
+
 from __future__ import annotations
 
 import json
@@ -37,8 +38,11 @@ def _serve(requests):
     start = time.perf_counter()
     step = Step(Candidate(**first['candidate']), Setup(**first['setup']))
     is_cpu = step.device.type == 'cpu'
-    yield dict(seconds=time.perf_counter() - start, threads=torch.get_num_threads() if is_cpu else None,
-               device=None if is_cpu else torch.cuda.get_device_name(step.device))
+    yield dict(
+        seconds=time.perf_counter() - start,
+        threads=torch.get_num_threads() if is_cpu else None,
+        device=None if is_cpu else torch.cuda.get_device_name(step.device),
+    )
     for request in requests:
         yield dict(answer=getattr(step, request['ask'])())
 

@@ -1,4 +1,5 @@
 """The authors' names, which are ours: ConvNeXt, ConvNeXt V2, DINOv3, and V2's sparse pretraining."""
+
 from convnext_dense.checkpoints.layouts.layout import Layout, make_rows
 from convnext_dense.checkpoints.layouts.shapes import DEPTHWISE_KERNEL, GRN, GRN_ROW, KERNEL, ROW
 
@@ -14,32 +15,40 @@ _TRUNK = make_rows(
 # Source: facebookresearch/ConvNeXt models/convnext.py and semantic_segmentation/backbone/convnext.py @ 048efce;
 # facebookresearch/ConvNeXt-V2 models/convnextv2.py @ 2553895. The released FCMAE files are of this layout too.
 FACEBOOK = Layout(
-    'facebook', "the authors' ConvNeXt and ConvNeXt V2: classifiers, FCMAE as released, segmentors, detectors; ours",
-    _TRUNK + make_rows(
+    'facebook',
+    "the authors' ConvNeXt and ConvNeXt V2: classifiers, FCMAE as released, segmentors, detectors; ours",
+    _TRUNK
+    + make_rows(
         ('stages.{i}.{j}.grn.gamma', 'stages.{i}.{j}.grn.gamma', GRN),
         ('stages.{i}.{j}.grn.beta', 'stages.{i}.{j}.grn.beta', GRN),
         ('norm.{p}', 'norm.{p}'),
         ('head.{p}', 'head.{p}'),
         ('norm{i}.{p}', 'norm{i}.{p}'),
-    ))
+    ),
+)
 
 # Source: facebookresearch/dinov3 dinov3/models/convnext.py @ 6876159. One norm sees the pooled vector and the last map;
 # its file holds it under both names.
 DINOV3 = Layout(
-    'dinov3', "DINOv3's ConvNeXt",
-    _TRUNK + make_rows(
+    'dinov3',
+    "DINOv3's ConvNeXt",
+    _TRUNK
+    + make_rows(
         ('norm.{p}', 'norm.{p}'),
         ('norms.3.{p}', 'norm3.{p}'),
         ('norms.3.{p}', 'norm.{p}'),
         (None, 'norm{i}.{p}', 'DINOv3 has no norms before the last stage'),
         (None, 'head.{p}', 'DINOv3 has no classifier'),
-    ), marker=r'norms\.3\.')
+    ),
+    marker=r'norms\.3\.',
+)
 
 _DECODER = 'of the decoder, which is thrown away after pretraining'
 # Source: facebookresearch/ConvNeXt-V2 models/convnextv2_sparse.py, models/fcmae.py, utils.py:remap_checkpoint_keys @
 # 2553895. The stem is dense; behind it are MinkowskiEngine's layers.
 FCMAE = Layout(
-    'fcmae', 'what FCMAE pretraining writes (sparse layers)',
+    'fcmae',
+    'what FCMAE pretraining writes (sparse layers)',
     make_rows(
         ('downsample_layers.0.{k}.{p}', 'downsample_layers.0.{k}.{p}'),
         ('downsample_layers.{d}.0.ln.{p}', 'downsample_layers.{d}.0.{p}'),
@@ -67,6 +76,8 @@ FCMAE = Layout(
         ('decoder.{j}.grn.beta', None, _DECODER),
         ('decoder.{j}.pwconv2.{p}', None, _DECODER),
     ),
-    bases=('encoder.', ''), base_for=lambda has_grn, has_head: 'encoder.')
+    bases=('encoder.', ''),
+    base_for=lambda has_grn, has_head: 'encoder.',
+)
 
 LAYOUTS = (FACEBOOK, DINOV3, FCMAE)

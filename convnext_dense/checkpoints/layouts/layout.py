@@ -1,4 +1,5 @@
 """What a table of names is."""
+
 from __future__ import annotations
 
 import re
@@ -15,6 +16,7 @@ _ANCHOR = 'stages.0.0.dwconv.weight'
 
 class Row(NamedTuple):
     """``theirs`` <-> ``ours``, in another ``shape``. One of the two None: known, and left out for a ``reason``."""
+
     theirs: Pattern | None
     ours: Pattern | None
     shape: Shape = SAME
@@ -52,6 +54,7 @@ class Layout:
             names of blocks.
         dense: the layout to write instead where there are norms of the stages 0 to 2.
     """
+
     name: str
     about: str
     rows: tuple[Row, ...]
@@ -64,12 +67,16 @@ class Layout:
     @cached_property
     def anchor(self) -> Pattern | None:
         """Their name of a block's depthwise weight: no two libraries share one."""
-        return next((row.theirs for row in self.rows if row.theirs and row.ours and row.ours.read(_ANCHOR)), None)
+        return next(
+            (row.theirs for row in self.rows if row.theirs and row.ours and row.ours.read(_ANCHOR)),
+            None,
+        )
 
     def read(self, key: str, base: str) -> list[tuple[str | None, Row]]:
         """Our names of the file's ``key``, None for one that is known and left out; empty for an unknown key."""
         return _translate(key, self.outside, '') + (
-            _translate(key[len(base):], self.rows, '') if key.startswith(base) else [])
+            _translate(key[len(base) :], self.rows, '') if key.startswith(base) else []
+        )
 
     def write(self, key: str, base: str) -> list[tuple[str | None, Row]]:
         """Their names of our ``key``, None for one that they leave out; empty for one that they cannot hold."""
@@ -77,8 +84,10 @@ class Layout:
 
     @cached_property
     def _turned(self) -> tuple[list[Row], list[Row]]:
-        rows, outside = ([row._replace(theirs=row.ours, ours=row.theirs) for row in table]
-                         for table in (self.rows, self.outside))
+        rows, outside = (
+            [row._replace(theirs=row.ours, ours=row.theirs) for row in table]
+            for table in (self.rows, self.outside)
+        )
         return rows, outside
 
 

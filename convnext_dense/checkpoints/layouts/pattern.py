@@ -1,4 +1,5 @@
 """Names with places for numbers: 'features.{2i+1}.{j}.layer_scale'."""
+
 from __future__ import annotations
 
 import re
@@ -16,11 +17,14 @@ class Pattern:
 
     def __init__(self, text: str):
         self.text = text
-        self._places = {letter: (int(scale or 1), int(offset or 0)) for scale, letter, offset in _PLACE.findall(text)}
+        self._places = {
+            letter: (int(scale or 1), int(offset or 0))
+            for scale, letter, offset in _PLACE.findall(text)
+        }
         self.regex, end = '', 0
         for place in _PLACE.finditer(text):
             spelling = _SPELLINGS.get(place[2], _NUMBER)
-            self.regex += f'{re.escape(text[end:place.start()])}(?P<{place[2]}>{spelling})'
+            self.regex += f'{re.escape(text[end : place.start()])}(?P<{place[2]}>{spelling})'
             end = place.end()
         self.regex += re.escape(text[end:])
         self._compiled = re.compile(self.regex)
@@ -48,8 +52,12 @@ class Pattern:
 
     def write(self, values: dict[str, int | str]) -> str:
         """The name with ``values`` in its places."""
+
         def fill(place: re.Match) -> str:
             scale, letter, offset = place.groups()
             value = values[letter]
-            return value if isinstance(value, str) else str(int(scale or 1) * value + int(offset or 0))
+            return (
+                value if isinstance(value, str) else str(int(scale or 1) * value + int(offset or 0))
+            )
+
         return _PLACE.sub(fill, self.text)

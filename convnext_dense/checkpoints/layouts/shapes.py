@@ -1,4 +1,5 @@
 """The same numbers in another shape: views, but for sparse kernels. What has no known shape is left as it is."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ _TIMM_CONVOLUTIONS = (40, 48, 64, 80)
 @dataclass(frozen=True)
 class Shape:
     """``text``: the file's shape. ``read`` takes its tensor to ours, ``write`` ours, with the four widths, to its."""
+
     text: str
     read: Callable[[Tensor], Tensor]
     write: Callable[[Tensor, tuple[int, ...]], Tensor]
@@ -36,13 +38,15 @@ def _as_convolution(x: Tensor) -> Tensor:
 
 
 def _timm_writes(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    published = dims[0] in _TIMM_CONVOLUTIONS and dims == tuple(dims[0] * 2 ** i for i in range(len(dims)))
+    published = dims[0] in _TIMM_CONVOLUTIONS and dims == tuple(
+        dims[0] * 2**i for i in range(len(dims))
+    )
     return _as_convolution(x) if published else x
 
 
 def _from_kernel(x: Tensor) -> Tensor:
     """(k*k, I, O) -> (O, I, k, k), or depthwise (k*k, C) -> (C, 1, k, k); MinkowskiEngine counts columns first."""
-    side = round(x.shape[0] ** .5) if x.dim() else 0
+    side = round(x.shape[0] ** 0.5) if x.dim() else 0
     if x.dim() not in (2, 3) or side * side != x.shape[0]:
         return x
     x = x.unsqueeze(1) if x.dim() == 2 else x

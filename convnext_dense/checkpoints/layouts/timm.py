@@ -1,4 +1,5 @@
 """timm's names; also those of smp, open_clip and mmpretrain's TIMMBackbone behind their prefixes."""
+
 from convnext_dense.checkpoints.layouts.layout import Layout, make_rows
 from convnext_dense.checkpoints.layouts.shapes import CONVOLUTION, GRN_VECTOR, LINEAR_TIMM
 
@@ -23,40 +24,54 @@ def _trunk(stages: str, stem: str, pointwise=LINEAR_TIMM):
 
 
 TIMM = Layout(
-    'timm', 'timm.create_model(NAME); open_clip towers',
-    _trunk('stages.', 'stem.') + make_rows(
+    'timm',
+    'timm.create_model(NAME); open_clip towers',
+    _trunk('stages.', 'stem.')
+    + make_rows(
         ('head.norm.{p}', 'norm.{p}'),
         ('head.fc.{p}', 'head.{p}'),
         (None, 'norm{i}.{p}', _RAW_MAPS),
-    ))
+    ),
+)
 
 # The norm sees the last map, before pooling: that is our norm of stage 3, and no other library's classifier.
 TIMM_HNF = Layout(
-    'timm_hnf', "timm's convnext_tiny_hnf: the norm before the pooling",
-    _trunk('stages.', 'stem.', CONVOLUTION) + make_rows(
+    'timm_hnf',
+    "timm's convnext_tiny_hnf: the norm before the pooling",
+    _trunk('stages.', 'stem.', CONVOLUTION)
+    + make_rows(
         ('norm_pre.{p}', 'norm3.{p}'),
         ('head.fc.{p}', 'head.{p}'),
         (None, 'norm{i}.{p}', _RAW_MAPS),
         (None, 'norm.{p}', 'this classifier has its norm before the pooling'),
-    ), marker=r'norm_pre\.')
+    ),
+    marker=r'norm_pre\.',
+)
 
 _HIDDEN = 'a classifier with a hidden layer, which only timm has'
 TIMM_MLP_HEAD = Layout(
-    'timm_mlp_head', "timm's convnext_large_mlp: a hidden layer in the head",
-    _trunk('stages.', 'stem.') + make_rows(
+    'timm_mlp_head',
+    "timm's convnext_large_mlp: a hidden layer in the head",
+    _trunk('stages.', 'stem.')
+    + make_rows(
         ('head.norm.{p}', 'norm.{p}'),
         ('head.pre_logits.fc.{p}', None, _HIDDEN),
         ('head.fc.{p}', None, _HIDDEN),
         (None, 'head.{p}', 'a head without the hidden layer that this one has'),
         (None, 'norm{i}.{p}', _RAW_MAPS),
-    ), marker=r'head\.pre_logits\.')
+    ),
+    marker=r'head\.pre_logits\.',
+)
 
 TIMM_FEATURES = Layout(
-    'timm_features', 'timm.create_model(NAME, features_only=True); smp encoders',
-    _trunk('stages_', 'stem_') + make_rows(
+    'timm_features',
+    'timm.create_model(NAME, features_only=True); smp encoders',
+    _trunk('stages_', 'stem_')
+    + make_rows(
         (None, 'norm.{p}', 'features_only has no classifier'),
         (None, 'head.{p}', 'features_only has no classifier'),
         (None, 'norm{i}.{p}', _RAW_MAPS),
-    ))
+    ),
+)
 
 LAYOUTS = (TIMM, TIMM_HNF, TIMM_MLP_HEAD, TIMM_FEATURES)

@@ -1,10 +1,12 @@
 """torchvision's names: one list of modules, stem and stages at its odd and even places."""
+
 from convnext_dense.checkpoints.layouts.layout import Layout, make_rows
 from convnext_dense.checkpoints.layouts.shapes import COLUMN
 
 # Source: pytorch/vision torchvision/models/convnext.py:ConvNeXt @ v0.26.0. It has no GRN: V2 is refused.
 TORCHVISION = Layout(
-    'torchvision', 'torchvision.models.convnext_*',
+    'torchvision',
+    'torchvision.models.convnext_*',
     make_rows(
         ('features.0.{k}.{p}', 'downsample_layers.0.{k}.{p}'),
         ('features.{2d}.{k}.{p}', 'downsample_layers.{d}.{k}.{p}'),
@@ -16,6 +18,7 @@ TORCHVISION = Layout(
         ('classifier.0.{p}', 'norm.{p}'),
         ('classifier.2.{p}', 'head.{p}'),
         (None, 'norm{i}.{p}', 'torchvision has no norms for each stage'),
-    ))
+    ),
+)
 
 LAYOUTS = (TORCHVISION,)

@@ -1,4 +1,5 @@
 """transformers' names: ConvNext, ConvNextV2, DINOv3ConvNext, and their Backbone classes."""
+
 from dataclasses import replace
 
 from convnext_dense.checkpoints.layouts.layout import Layout, make_rows
@@ -6,7 +7,8 @@ from convnext_dense.checkpoints.layouts.layout import Layout, make_rows
 # Source: huggingface/transformers src/transformers/models/convnext/modeling_convnext.py, .../convnextv2/
 # modeling_convnextv2.py, .../dinov3_convnext/modeling_dinov3_convnext.py @ v5.23.0; 4.56 for the older names.
 TRANSFORMERS = Layout(
-    'transformers', 'ConvNext and ConvNextV2: Model, ForImageClassification, Backbone, UperNet',
+    'transformers',
+    'ConvNext and ConvNextV2: Model, ForImageClassification, Backbone, UperNet',
     make_rows(
         ('embeddings.patch_embeddings.{p}', 'downsample_layers.0.0.{p}'),
         ('embeddings.layernorm.{p}', 'downsample_layers.0.1.{p}'),
@@ -23,10 +25,14 @@ TRANSFORMERS = Layout(
     ),
     outside=make_rows(('classifier.{p}', 'head.{p}')),
     bases=('convnext.', 'convnextv2.', ''),
-    base_for=lambda has_grn, has_head: ('convnextv2.' if has_grn else 'convnext.') if has_head else '')
+    base_for=lambda has_grn, has_head: (
+        ('convnextv2.' if has_grn else 'convnext.') if has_head else ''
+    ),
+)
 
 TRANSFORMERS_DINOV3 = Layout(
-    'transformers_dinov3', 'DINOv3ConvNext as transformers 5 names it',
+    'transformers_dinov3',
+    'DINOv3ConvNext as transformers 5 names it',
     make_rows(
         ('stages.{i}.downsample_layers.{k}.{p}', 'downsample_layers.{i}.{k}.{p}'),
         ('stages.{i}.layers.{j}.depthwise_conv.{p}', 'stages.{i}.{j}.dwconv.{p}'),
@@ -42,10 +48,16 @@ TRANSFORMERS_DINOV3 = Layout(
         ('layer_norm.{p}', 'norm.{p}'),
         ('layer_norm.{p}', 'norm3.{p}'),
     ),
-    bases=('model.', ''), base_for=lambda has_grn, has_head: 'model.')
+    bases=('model.', ''),
+    base_for=lambda has_grn, has_head: 'model.',
+)
 
 TRANSFORMERS_DINOV3_4 = replace(
-    TRANSFORMERS_DINOV3, name='transformers_dinov3_4', about='DINOv3ConvNext as transformers 4.56 names it',
-    base_for=lambda has_grn, has_head: '', marker='(?!)')  # only written: read alike
+    TRANSFORMERS_DINOV3,
+    name='transformers_dinov3_4',
+    about='DINOv3ConvNext as transformers 4.56 names it',
+    base_for=lambda has_grn, has_head: '',
+    marker='(?!)',
+)  # only written: read alike
 
 LAYOUTS = (TRANSFORMERS, TRANSFORMERS_DINOV3, TRANSFORMERS_DINOV3_4)

@@ -4,6 +4,7 @@ A program makes four rows of pixels with all their channels, block of channels b
 squared deviation. It writes the convolution's output where the result goes, reads it back from the cache and normalizes
 it in its place: each element of it belongs to one program.
 """
+
 import torch
 import triton
 import triton.language as tl
@@ -21,10 +22,12 @@ def _add_block(mean, deviation, value, channels, start, C: tl.constexpr, BLOCK_C
     """
     inside = (channels < C)[None, :]
     count = tl.minimum(C - start, BLOCK_C).to(tl.float32)
-    block_mean = tl.sum(tl.where(inside, value, 0.), 1) / count
-    centered = tl.where(inside, value - block_mean[:, None], 0.)
+    block_mean = tl.sum(tl.where(inside, value, 0.0), 1) / count
+    centered = tl.where(inside, value - block_mean[:, None], 0.0)
     step, share = block_mean - mean, count / (count + start)
-    return mean + step * share, deviation + tl.sum(centered * centered, 1) + step * step * start * share
+    return mean + step * share, deviation + tl.sum(
+        centered * centered, 1
+    ) + step * step * start * share
 
 
 @triton.jit
@@ -38,22 +41,42 @@ def _store_row(n_ptr, value, image, line, columns, channels, height, width, C: t
 
 
 @triton.jit
-def _normalize_row(n_ptr, mean, rstd, image, line, columns, channels, height, width, C: tl.constexpr):
+def _normalize_row(
+    n_ptr, mean, rstd, image, line, columns, channels, height, width, C: tl.constexpr
+):
     mask = (columns < width)[:, None] & (channels < C)[None, :] & (line < height)
-    at = n_ptr + row_start(image * height + line, width * C) + (columns[:, None] * C + channels[None, :])
-    n = (tl.load(at, mask=mask, other=0.).to(tl.float32) - mean[:, None]) * rstd[:, None]
+    at = (
+        n_ptr
+        + row_start(image * height + line, width * C)
+        + (columns[:, None] * C + channels[None, :])
+    )
+    n = (tl.load(at, mask=mask, other=0.0).to(tl.float32) - mean[:, None]) * rstd[:, None]
     tl.store(at, n.to(n_ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit
 def _store_rstd(rstd_ptr, rstd, image, line, columns, height, width):
-    tl.store(rstd_ptr + row_start(image * height + line, width) + columns, rstd,
-             mask=(columns < width) & (line < height))
+    tl.store(
+        rstd_ptr + row_start(image * height + line, width) + columns,
+        rstd,
+        mask=(columns < width) & (line < height),
+    )
 
 
 @triton.jit(do_not_specialize=['height', 'width'])
-def depthwise_normalize_kernel(x_ptr, taps_ptr, bias_ptr, n_ptr, rstd_ptr, height, width, eps, C: tl.constexpr,
-                               BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr):
+def depthwise_normalize_kernel(
+    x_ptr,
+    taps_ptr,
+    bias_ptr,
+    n_ptr,
+    rstd_ptr,
+    height,
+    width,
+    eps,
+    C: tl.constexpr,
+    BLOCK_W: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+):
     """Four rows of BLOCK_W pixels of one image, all channels.
 
     Args:
@@ -71,9 +94,21 @@ def depthwise_normalize_kernel(x_ptr, taps_ptr, bias_ptr, n_ptr, rstd_ptr, heigh
     mean1, mean2, mean3, dev0, dev1, dev2, dev3 = mean0, mean0, mean0, mean0, mean0, mean0, mean0
     for start in tl.range(0, C, BLOCK_C):
         channels = start + tl.arange(0, BLOCK_C)
-        row0, row1, row2, row3 = four_rows(x_ptr, taps_ptr, image, top, columns, channels, height, width,
-                                           C, False, BLOCK_W, BLOCK_C)
-        bias = tl.load(bias_ptr + channels, mask=channels < C, other=0.).to(tl.float32)[None, :]
+        row0, row1, row2, row3 = four_rows(
+            x_ptr,
+            taps_ptr,
+            image,
+            top,
+            columns,
+            channels,
+            height,
+            width,
+            C,
+            False,
+            BLOCK_W,
+            BLOCK_C,
+        )
+        bias = tl.load(bias_ptr + channels, mask=channels < C, other=0.0).to(tl.float32)[None, :]
         row0 = _store_row(n_ptr, row0 + bias, image, top, columns, channels, height, width, C)
         row1 = _store_row(n_ptr, row1 + bias, image, top + 1, columns, channels, height, width, C)
         row2 = _store_row(n_ptr, row2 + bias, image, top + 2, columns, channels, height, width, C)
@@ -97,11 +132,14 @@ def depthwise_normalize_kernel(x_ptr, taps_ptr, bias_ptr, n_ptr, rstd_ptr, heigh
         _normalize_row(n_ptr, mean3, rstd3, image, top + 3, columns, channels, height, width, C)
 
 
-def depthwise_normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
+def depthwise_normalize(
+    x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-6
+) -> tuple[Tensor, Tensor]:
     """See :func:`convnext_dense.ops.reference.depthwise_normalize`."""
     x = x.contiguous()
     (images, height, width, channels), n = x.shape, torch.empty_like(x)
     rstd, tile = torch.empty(x.shape[:3], dtype=torch.float32, device=x.device), tile_of(channels)
     depthwise_normalize_kernel[(blocks(width, tile['BLOCK_W']) * blocks(height, ROWS) * images,)](
-        x, rows_of_taps(weight), bias.contiguous(), n, rstd, height, width, eps, C=channels, **tile)
+        x, rows_of_taps(weight), bias.contiguous(), n, rstd, height, width, eps, C=channels, **tile
+    )
     return n, rstd

@@ -5,6 +5,7 @@ loads one (8, channels) window of x; the gradient's last seven rows stay in regi
 products, and x and the gradient pass once through the caches. Sums are kept for each program and added in a second
 stage, without atomics: the same bits in every run.
 """
+
 import torch
 import triton
 import triton.language as tl
@@ -19,12 +20,22 @@ STRIP = 28  # rows that a program goes down at most; six more rows of the gradie
 
 @triton.jit
 def _row(pointers, mask):
-    return tl.load(pointers, mask=mask, other=0.).to(tl.float32)
+    return tl.load(pointers, mask=mask, other=0.0).to(tl.float32)
 
 
 @triton.jit(do_not_specialize=['height', 'width', 'strips', 'strip', 'columns'])
-def depthwise_weight_grad_kernel(grad_ptr, x_ptr, partial_ptr, height, width, strips, strip, columns, C: tl.constexpr,
-                                 BLOCK_C: tl.constexpr):
+def depthwise_weight_grad_kernel(
+    grad_ptr,
+    x_ptr,
+    partial_ptr,
+    height,
+    width,
+    strips,
+    strip,
+    columns,
+    C: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+):
     """Products of x's rows top .. top + strip - 1 with ``columns`` columns of the gradient, for BLOCK_C channels.
 
     Args:
@@ -35,7 +46,9 @@ def depthwise_weight_grad_kernel(grad_ptr, x_ptr, partial_ptr, height, width, st
     channel_blocks: tl.constexpr = (C + BLOCK_C - 1) // BLOCK_C
     part = tl.program_id(0) // channel_blocks
     channels = tl.program_id(0) % channel_blocks * BLOCK_C + tl.arange(0, BLOCK_C)
-    lanes = tl.arange(0, 8)  # 0 .. 6: columns of the filter; 7: x taken as 1, which sums the gradient for the bias
+    lanes = tl.arange(
+        0, 8
+    )  # 0 .. 6: columns of the filter; 7: x taken as 1, which sums the gradient for the bias
     in_channels = (channels < C)[None, :]
     column_blocks = (width + columns - 1) // columns
     top = part % strips * strip
@@ -65,7 +78,9 @@ def depthwise_weight_grad_kernel(grad_ptr, x_ptr, partial_ptr, height, width, st
         grad6 = _row(grad_at + 2 * width * C, in_channels & (top + 2 < height))
         grad_at += 3 * width * C
         for first in tl.range(top, bottom, 7):
-            for step in tl.static_range(7):  # after seven the names have gone round: no value is moved
+            for step in tl.static_range(
+                7
+            ):  # after seven the names have gone round: no value is moved
                 line = first + step
                 grad0 = grad1
                 grad1 = grad2
@@ -75,7 +90,7 @@ def depthwise_weight_grad_kernel(grad_ptr, x_ptr, partial_ptr, height, width, st
                 grad5 = grad6
                 grad6 = _row(grad_at, in_channels & (line + 3 < height))
                 x = _row(x_at, in_map & (line < bottom))
-                x += tl.where((lanes == 7)[:, None] & (line < bottom), 1., 0.)
+                x += tl.where((lanes == 7)[:, None] & (line < bottom), 1.0, 0.0)
                 tap0 += x * grad6  # row i of the filter takes x's row ``line`` to row line + 3 - i
                 tap1 += x * grad5
                 tap2 += x * grad4
@@ -106,6 +121,17 @@ def depthwise_weight_grad(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     parts = images * strips * blocks(width, columns)
     partial = torch.empty((parts, 7, 8, channels), dtype=torch.float32, device=x.device)
     depthwise_weight_grad_kernel[(parts * blocks(channels, block),)](
-        grad, x, partial, height, width, strips, strip, columns, C=channels, BLOCK_C=block, num_warps=block // 32)
+        grad,
+        x,
+        partial,
+        height,
+        width,
+        strips,
+        strip,
+        columns,
+        C=channels,
+        BLOCK_C=block,
+        num_warps=block // 32,
+    )
     total = partial.sum(0)
     return total[:, :7].permute(2, 0, 1).contiguous().unsqueeze(1), total[3, 7].clone()

@@ -4,6 +4,7 @@ Its norm is taken over a whole map, so nothing can be written before all has bee
 In between stand (N, C) numbers, and torch. Sums are in fp32, for each slab of rows and then over the slabs, without
 atomics: what overflows fp16 stays finite, and every run gives the same bits.
 """
+
 import torch
 import triton
 import triton.language as tl
@@ -17,8 +18,18 @@ PROGRAMS = 2048  # of the sums, aimed at
 
 
 @triton.jit(do_not_specialize=['n_rows', 'slabs', 'tiles'])
-def response_sums_kernel(x_ptr, grad_ptr, partial_ptr, n_rows, slabs, tiles, BACKWARD: tl.constexpr, C: tl.constexpr,
-                         BLOCK_C: tl.constexpr, ROWS: tl.constexpr):
+def response_sums_kernel(
+    x_ptr,
+    grad_ptr,
+    partial_ptr,
+    n_rows,
+    slabs,
+    tiles,
+    BACKWARD: tl.constexpr,
+    C: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    ROWS: tl.constexpr,
+):
     """Sums over one slab of rows of one sample: x * x; if BACKWARD also grad * x and grad.
 
     Args:
@@ -37,11 +48,14 @@ def response_sums_kernel(x_ptr, grad_ptr, partial_ptr, n_rows, slabs, tiles, BAC
     for tile in tl.range(0, tiles):
         first, rows = top + tile * ROWS, tl.arange(0, ROWS)
         mask = (first + rows < n_rows)[:, None] & in_channels[None, :]
-        start, offset = row_start(sample, n_rows) * C + row_start(first, C), rows[:, None] * C + channels[None, :]
-        x = tl.load(x_ptr + start + offset, mask=mask, other=0.).to(tl.float32)
+        start, offset = (
+            row_start(sample, n_rows) * C + row_start(first, C),
+            rows[:, None] * C + channels[None, :],
+        )
+        x = tl.load(x_ptr + start + offset, mask=mask, other=0.0).to(tl.float32)
         squares += x * x
         if BACKWARD:
-            grad = tl.load(grad_ptr + start + offset, mask=mask, other=0.).to(tl.float32)
+            grad = tl.load(grad_ptr + start + offset, mask=mask, other=0.0).to(tl.float32)
             products += grad * x
             grads += grad
     out = partial_ptr + row_start(part, SUMS * C) + channels
@@ -52,8 +66,18 @@ def response_sums_kernel(x_ptr, grad_ptr, partial_ptr, n_rows, slabs, tiles, BAC
 
 
 @triton.jit(do_not_specialize=['n_rows'])
-def response_apply_kernel(x_ptr, grad_ptr, scale_ptr, other_ptr, out_ptr, n_rows, BACKWARD: tl.constexpr,
-                          C: tl.constexpr, BLOCK_C: tl.constexpr, ROWS: tl.constexpr):
+def response_apply_kernel(
+    x_ptr,
+    grad_ptr,
+    scale_ptr,
+    other_ptr,
+    out_ptr,
+    n_rows,
+    BACKWARD: tl.constexpr,
+    C: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    ROWS: tl.constexpr,
+):
     """ROWS rows of one sample: x * scale + beta, or if BACKWARD grad * scale + x * q.
 
     Args:
@@ -68,15 +92,23 @@ def response_apply_kernel(x_ptr, grad_ptr, scale_ptr, other_ptr, out_ptr, n_rows
     first = tl.program_id(0) // channel_blocks % row_blocks * ROWS
     rows, in_channels = tl.arange(0, ROWS), channels < C
     mask = (first + rows < n_rows)[:, None] & in_channels[None, :]
-    start, offset = row_start(sample, n_rows) * C + row_start(first, C), rows[:, None] * C + channels[None, :]
-    scale = tl.load(scale_ptr + row_start(sample, C) + channels, mask=in_channels, other=0.)[None, :]
-    x = tl.load(x_ptr + start + offset, mask=mask, other=0.).to(tl.float32)
+    start, offset = (
+        row_start(sample, n_rows) * C + row_start(first, C),
+        rows[:, None] * C + channels[None, :],
+    )
+    scale = tl.load(scale_ptr + row_start(sample, C) + channels, mask=in_channels, other=0.0)[
+        None, :
+    ]
+    x = tl.load(x_ptr + start + offset, mask=mask, other=0.0).to(tl.float32)
     if BACKWARD:
-        grad = tl.load(grad_ptr + start + offset, mask=mask, other=0.).to(tl.float32)
-        q = tl.load(other_ptr + row_start(sample, C) + channels, mask=in_channels, other=0.)
+        grad = tl.load(grad_ptr + start + offset, mask=mask, other=0.0).to(tl.float32)
+        q = tl.load(other_ptr + row_start(sample, C) + channels, mask=in_channels, other=0.0)
         out = grad * scale + x * q[None, :]
     else:
-        out = x * scale + tl.load(other_ptr + channels, mask=in_channels, other=0.).to(tl.float32)[None, :]
+        out = (
+            x * scale
+            + tl.load(other_ptr + channels, mask=in_channels, other=0.0).to(tl.float32)[None, :]
+        )
     tl.store(out_ptr + start + offset, out.to(out_ptr.dtype.element_ty), mask=mask)
 
 
@@ -88,16 +120,38 @@ def _sums(x: Tensor, grad: Tensor | None) -> Tensor:
     slabs, sums = blocks(rows, tiles * SUM_ROWS), 1 if grad is None else 3
     partial = torch.empty((samples, slabs, sums, channels), dtype=torch.float32, device=x.device)
     response_sums_kernel[(samples * slabs * blocks(channels, BLOCK_C),)](
-        x, x if grad is None else grad, partial, rows, slabs, tiles, BACKWARD=grad is not None, C=channels,
-        BLOCK_C=BLOCK_C, ROWS=SUM_ROWS, num_warps=4)
+        x,
+        x if grad is None else grad,
+        partial,
+        rows,
+        slabs,
+        tiles,
+        BACKWARD=grad is not None,
+        C=channels,
+        BLOCK_C=BLOCK_C,
+        ROWS=SUM_ROWS,
+        num_warps=4,
+    )
     return partial.sum(1)
 
 
 def _apply(x: Tensor, grad: Tensor | None, scale: Tensor, other: Tensor) -> Tensor:
     (samples, height, width, channels), out = x.shape, torch.empty_like(x)
-    response_apply_kernel[(samples * blocks(height * width, APPLY_ROWS) * blocks(channels, BLOCK_C),)](
-        x, x if grad is None else grad, scale.contiguous(), other.contiguous(), out, height * width,
-        BACKWARD=grad is not None, C=channels, BLOCK_C=BLOCK_C, ROWS=APPLY_ROWS, num_warps=4)
+    response_apply_kernel[
+        (samples * blocks(height * width, APPLY_ROWS) * blocks(channels, BLOCK_C),)
+    ](
+        x,
+        x if grad is None else grad,
+        scale.contiguous(),
+        other.contiguous(),
+        out,
+        height * width,
+        BACKWARD=grad is not None,
+        C=channels,
+        BLOCK_C=BLOCK_C,
+        ROWS=APPLY_ROWS,
+        num_warps=4,
+    )
     return out
 
 
@@ -109,14 +163,18 @@ def global_response_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e
     return _apply(x, None, 1 + gamma.float() * response, beta)
 
 
-def global_response_norm_backward(grad: Tensor, x: Tensor, gamma: Tensor, eps: float = 1e-6,
-                                  ) -> tuple[Tensor, Tensor, Tensor]:
+def global_response_norm_backward(
+    grad: Tensor,
+    x: Tensor,
+    gamma: Tensor,
+    eps: float = 1e-6,
+) -> tuple[Tensor, Tensor, Tensor]:
     """See :func:`convnext_dense.ops.reference.global_response_norm_backward`, its names too."""
     grad, x, gamma = grad.contiguous(), x.contiguous(), gamma.float()
     squares, t, grads = _sums(x, grad).unbind(1)
     norm = squares.sqrt()
     mean = norm.mean(-1, keepdim=True) + eps
     response = norm / mean
-    by_norm = gamma * t / mean - (gamma * t * norm).mean(-1, keepdim=True) / mean ** 2
-    q = torch.where(norm > 0, by_norm / norm, 0.)
+    by_norm = gamma * t / mean - (gamma * t * norm).mean(-1, keepdim=True) / mean**2
+    q = torch.where(norm > 0, by_norm / norm, 0.0)
     return _apply(x, grad, 1 + gamma * response, q), (response * t).sum(0), grads.sum(0)

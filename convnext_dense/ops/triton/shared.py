@@ -1,4 +1,5 @@
 """Pieces that several kernels share."""
+
 import triton
 import triton.language as tl
 
@@ -30,8 +31,20 @@ def gelu_slope(x, below):
 
 
 @triton.jit
-def add_products(acc, x_ptr, weight_ptr, rows, columns, M, N: tl.constexpr, K: tl.constexpr,
-                 weight_row: tl.constexpr, weight_k: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr):
+def add_products(
+    acc,
+    x_ptr,
+    weight_ptr,
+    rows,
+    columns,
+    M,
+    N: tl.constexpr,
+    K: tl.constexpr,
+    weight_row: tl.constexpr,
+    weight_k: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
     """acc + x @ w.T for one tile of a matrix product.
 
     Args:
@@ -50,7 +63,11 @@ def add_products(acc, x_ptr, weight_ptr, rows, columns, M, N: tl.constexpr, K: t
         if K % BLOCK_K != 0:  # else every k is inside, and the compiler need not test it
             x_mask = x_mask & (k < K)[None, :]
             weight_mask = weight_mask & (k < K)[:, None]
-        x = tl.load(x_ptr + rows[:, None] * K + k[None, :], mask=x_mask, other=0.)
-        weight = tl.load(weight_ptr + columns[None, :] * weight_row + k[:, None] * weight_k, mask=weight_mask, other=0.)
+        x = tl.load(x_ptr + rows[:, None] * K + k[None, :], mask=x_mask, other=0.0)
+        weight = tl.load(
+            weight_ptr + columns[None, :] * weight_row + k[:, None] * weight_k,
+            mask=weight_mask,
+            other=0.0,
+        )
         acc = tl.dot(x, weight, acc, input_precision=PRECISION)
     return acc
