@@ -9,13 +9,14 @@ export PIP_ROOT_USER_ACTION := ignore
 # Without isolation a source build would see torch, and mmcv would start to compile.
 unexport PIP_NO_BUILD_ISOLATION
 
-.PHONY: help setup train pretrain-transfer test test-openmmlab clean
+.PHONY: help setup train pretrain-transfer lint format test test-openmmlab clean
 .NOTPARALLEL:
 
 help:
 	@echo 'make setup           make .venv from requirements/onedl.txt (PYTHON=python3.12 to choose the interpreter)'
 	@echo 'make train           train, evaluate and draw; CONFIG=... for another config, ARGS="--seed 1" for its options'
 	@echo 'make pretrain-transfer  pretrain a classifier, then train segmentation with and without its weights'
+	@echo 'make lint            check format, style and types; make format mends what can be mended'
 	@echo 'make test            run the tests; ARGS="-k backbone" to choose, ARGS="-m slow" for the long ones'
 	@echo 'make test-openmmlab  the same tests on the original OpenMMLab releases'
 	@echo 'make clean           remove the environments and caches (data/ and work_dirs/ stay)'
@@ -31,6 +32,15 @@ pretrain-transfer: .venv/.ready
 	@$(PY) tools/prepare_data.py sample --config configs/convnext_atto_sample.py
 	@$(PY) tools/prepare_data.py sample --config configs/upernet_convnext_atto_sample.py
 	@$(PY) tools/pretrain_transfer.py $(ARGS)
+
+lint: .venv/.ready-to-lint
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+format: .venv/.ready-to-lint
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
 
 test: .venv/.ready-to-test .peers/.ready
 	@$(PY) -m pytest $(ARGS)
@@ -57,6 +67,10 @@ clean:
 
 .venv/.ready-to-test: .venv/.ready requirements/test.txt
 	@$(PIP) -r requirements/test.txt
+	@touch $@
+
+.venv/.ready-to-lint: .venv/.ready requirements/lint.txt
+	@$(PIP) -r requirements/lint.txt
 	@touch $@
 
 # Only the four mm* packages, put before the others on the path. mmsegmentation's wheel brings its tests: not wanted.
