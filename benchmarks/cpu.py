@@ -25,7 +25,7 @@ sys.path.insert(
 )  # works from a checkout that is not installed
 
 import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
-from convnext_dense.apis.benchmark import outputs, peers, plan, report, rounds  # noqa: E402
+from convnext_dense.benchmark import outputs, peers, plan, report, rounds  # noqa: E402
 
 # mode -> how many times as fast as the fastest library default, and as the fastest peer of all
 GOALS = {'forward': (1.9, 1.05), 'train': (1.5, 1.0)}

@@ -18,12 +18,12 @@ sys.path.insert(
 )  # works from a checkout that is not installed
 
 import torch  # noqa: E402
-
-from convnext_dense.apis.benchmark import outputs  # noqa: E402
-from convnext_dense.apis.benchmark.report import describe_system, format_table, name_cpu, write_json  # noqa: E402
-from convnext_dense.apis.config import ConfigError  # noqa: E402
-from convnext_dense.layers import ConvNeXtBlock, lean  # noqa: E402
 from cpu_operations import time_in_turn  # noqa: E402
+
+from convnext_dense.apis.config import ConfigError  # noqa: E402
+from convnext_dense.benchmark import outputs  # noqa: E402
+from convnext_dense.benchmark.report import describe_system, format_table, name_cpu, write_json  # noqa: E402
+from convnext_dense.layers import ConvNeXtBlock, lean  # noqa: E402
 
 MODES = ('train', 'forward', 'packed')
 SMALL = lean.SMALL

@@ -20,7 +20,7 @@ sys.path.insert(
 
 import torch  # noqa: E402
 
-from convnext_dense.apis.benchmark.report import format_table, name_cpu  # noqa: E402
+from convnext_dense.benchmark.report import format_table, name_cpu  # noqa: E402
 from convnext_dense.ops import cpu, products  # noqa: E402
 from convnext_dense.variants import get_variant  # noqa: E402
 

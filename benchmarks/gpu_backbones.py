@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from unittest import mock
 
 import torch
-
-from convnext_dense.apis.benchmark import step as steps
-from convnext_dense.apis.benchmark.peers import OURS, build
-from convnext_dense.apis.benchmark.plan import FORMATS, Candidate, Setup
-from convnext_dense.apis.benchmark.report import describe_error
-from convnext_dense.ops import dispatch
 from gpu_run import Run
 from gpu_table import ANCHOR, measured
+
+from convnext_dense.benchmark import step as steps
+from convnext_dense.benchmark.peers import OURS, build
+from convnext_dense.benchmark.plan import FORMATS, Candidate, Setup
+from convnext_dense.benchmark.report import describe_error
+from convnext_dense.ops import dispatch
 
 # mode -> seconds that it may take to get ready; what compiling took takes its place.
 NEEDS = {'eager': 3.0, 'graph': 4.0, 'compile': 40.0, 'max-autotune': 100.0}

@@ -6,9 +6,9 @@ import subprocess
 import time
 
 import torch
-
-from convnext_dense.apis.benchmark.report import describe_system
 from gpu_run import Run
+
+from convnext_dense.benchmark.report import describe_system
 
 _ASKED = (
     'name',

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 
 import torch
-
-from convnext_dense.apis.benchmark.peers import build
-from convnext_dense.models import ConvNeXt
-from convnext_dense.variants import get_variant
 from gpu_backbones import OUR_NAMES, Form, arch_of, kernels, make_step
 from gpu_run import Run
+
+from convnext_dense.benchmark.peers import build
+from convnext_dense.models import ConvNeXt
+from convnext_dense.variants import get_variant
 
 RESIDUALS = (None, 'bfloat16')
 

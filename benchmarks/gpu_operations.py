@@ -10,11 +10,11 @@ import functools
 import inspect
 
 import torch
+from gpu_run import Run
 from torch import Tensor
 
 from convnext_dense.ops import dispatch, functional, reference
 from convnext_dense.variants import get_variant
-from gpu_run import Run
 
 # Operations whose first tensor is the hidden layer, four times as wide as the block.
 ON_HIDDEN = {

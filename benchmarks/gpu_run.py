@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-
-from convnext_dense.apis.benchmark.report import describe_error
 from gpu_table import winners
+
+from convnext_dense.benchmark.report import describe_error
 
 BROKEN = 3  # exit status of a process whose GPU takes no more work: the next one goes on behind what broke it
 UNFINISHED = {'error': 'did not finish'}

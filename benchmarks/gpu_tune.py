@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from unittest import mock
 
-from convnext_dense.ops import functional
 from gpu_operations import arguments, sides
 from gpu_run import Run
+
+from convnext_dense.ops import functional
 
 VALUES = range(4, 17)  # of a row, for each thread: fewer load badly, more do not fit the registers
 
@@ -26,7 +27,7 @@ def tiles(toy: bool) -> list[dict]:
 
 def measure_tiles(run: Run, arch: str) -> None:
     """Into ``tune``: milliseconds of ``depthwise_conv`` with each tile, stage by stage."""
-    from convnext_dense.ops.triton import depthwise_conv
+    from convnext_dense.kernels import depthwise_conv
 
     shape = run.report['settings']['shapes'][0]
     for stage, (side, dim) in sides(run, arch, shape).items():

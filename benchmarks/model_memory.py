@@ -29,18 +29,18 @@ sys.path.insert(
     0, str(Path(__file__).resolve().parents[1])
 )  # works from a checkout that is not installed
 
-import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
 import torch  # noqa: E402
 from mmengine.logging import MMLogger  # noqa: E402
 from mmengine.optim import build_optim_wrapper  # noqa: E402
 from mmengine.registry import MODELS, DefaultScope, init_default_scope  # noqa: E402
 from mmengine.structures import PixelData  # noqa: E402
-
-from convnext_dense import apis  # noqa: E402
-from convnext_dense.apis.benchmark import plan  # noqa: E402
-from convnext_dense.apis.benchmark.report import MIB, describe_system, format_table, log, write_json  # noqa: E402
-from convnext_dense.apis.benchmark.step import Step  # noqa: E402
 from training_modes import set_precision  # noqa: E402
+
+import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
+from convnext_dense import apis  # noqa: E402
+from convnext_dense.benchmark import plan  # noqa: E402
+from convnext_dense.benchmark.report import MIB, describe_system, format_table, log, write_json  # noqa: E402
+from convnext_dense.benchmark.step import Step  # noqa: E402
 
 CONFIGS = ['configs/upernet_convnext_t_ade20k.py', 'configs/mask_rcnn_convnext_t_coco.py']
 # mode -> settings of the backbone

@@ -27,19 +27,19 @@ sys.path.insert(
     0, str(Path(__file__).resolve().parents[1])
 )  # works from a checkout that is not installed
 
-import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
 import torch  # noqa: E402
 from mmengine.config import Config, DictAction  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
 from mmengine.registry import OPTIM_WRAPPERS  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
-
-from convnext_dense import apis  # noqa: E402
-from convnext_dense.apis.benchmark.plan import default_device  # noqa: E402
-from convnext_dense.apis.benchmark.report import describe_system, format_table, log, write_json  # noqa: E402
-from convnext_dense.layers import lean  # noqa: E402
 from training_modes_table import COLUMNS, LIMIT, draw, judge, make_row  # noqa: E402
+
+import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
+from convnext_dense import apis  # noqa: E402
+from convnext_dense.benchmark.plan import default_device  # noqa: E402
+from convnext_dense.benchmark.report import describe_system, format_table, log, write_json  # noqa: E402
+from convnext_dense.layers import lean  # noqa: E402
 
 THREADS, NUDGED = ', other threads', ', weights nudged'
 # run -> settings of the backbone

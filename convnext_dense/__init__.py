@@ -1,12 +1,12 @@
 """ConvNeXt V1 and V2 backbones for detection and segmentation with OpenMMLab.
 
 Importing this package is light: no torch and no mm* package. It makes a stand-in for mmcv's compiled ops available
-(``convnext_dense.compat``); the public names below are imported when they are first used.
+(``convnext_dense.mmcv_ops``); the public names below are imported when they are first used.
 """
 
 from importlib import import_module
 
-from convnext_dense.compat import install as _install_mmcv_fallback
+from convnext_dense.mmcv_ops import install as _install_mmcv_fallback
 
 __version__ = '0.1.0'
 

@@ -18,13 +18,19 @@ OPTIM_WRAPPER_CONSTRUCTORS = mmengine_registry.Registry(
     locations=['convnext_dense.engine'],
 )
 HOOKS = mmengine_registry.Registry(
-    'hook', parent=mmengine_registry.HOOKS, scope=_SCOPE, locations=['convnext_dense.engine']
+    'hook',
+    parent=mmengine_registry.HOOKS,
+    scope=_SCOPE,
+    locations=['convnext_dense.engine', 'convnext_dense.visualization'],
 )
 LOOPS = mmengine_registry.Registry(
     'loop', parent=mmengine_registry.LOOPS, scope=_SCOPE, locations=['convnext_dense.engine']
 )
 METRICS = mmengine_registry.Registry(
-    'metric', parent=mmengine_registry.METRICS, scope=_SCOPE, locations=['convnext_dense.engine']
+    'metric',
+    parent=mmengine_registry.METRICS,
+    scope=_SCOPE,
+    locations=['convnext_dense.evaluation'],
 )
 DATASETS = mmengine_registry.Registry(
     'dataset',

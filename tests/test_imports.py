@@ -14,14 +14,16 @@ MM_PACKAGES = {'mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'mmseg'}
 
 # part -> what it may import, besides itself and the standard library. Own parts are written '.part'.
 MAY_IMPORT = {
-    '__init__': {'.compat'},
+    '__init__': {'.mmcv_ops'},
     'registry': {'mmengine'},
     'variants': set(),
-    'ops': {'torch', 'triton'},
+    'kernels': {'torch', 'triton'},
+    'ops': {'torch', 'triton', '.kernels'},
     'layers': {'torch', 'timm', '.variants', '.ops'},
     'checkpoints': {'numpy', 'torch', 'safetensors', 'timm', 'huggingface_hub', '.variants'},
-    'compat': {'torch', 'torchvision'},
-    'data': {'numpy', 'PIL', 'pycocotools', 'scipy'},
+    'mmcv_ops': {'torch', 'torchvision'},
+    'scenes': {'numpy', 'PIL', 'scipy'},
+    'data': {'numpy', 'PIL', 'pycocotools', 'scipy', '.scenes'},
     'models': {
         'torch',
         'torchvision',
@@ -34,26 +36,15 @@ MAY_IMPORT = {
         '.checkpoints',
     },
     'datasets': {'numpy', 'PIL', 'torch', 'torchvision', 'timm', 'mmengine', '.registry', '.data'},
-    'engine': {
-        'numpy',
-        'PIL',
-        'torch',
-        'mmengine',
-        'rich',
-        '.',
-        '.registry',
-        '.data',
-        '.checkpoints',
-    },
+    'engine': {'numpy', 'torch', 'mmengine', 'rich', '.', '.registry', '.checkpoints'},
+    'evaluation': {'numpy', 'torch', 'mmengine', 'rich', 'pycocotools', '.registry'},
+    'visualization': {'numpy', 'PIL', 'torch', 'mmengine', '.registry'},
     'apis': {
         'numpy',
         'PIL',
         'rich',
         'torch',
         'timm',
-        'torchvision',
-        'transformers',
-        'matplotlib',
         *MM_PACKAGES,
         '.',
         '.registry',
@@ -61,13 +52,31 @@ MAY_IMPORT = {
         '.layers',
         '.models',
         '.engine',
+        '.evaluation',
+        '.visualization',
         '.checkpoints',
-        '.compat',
+        '.mmcv_ops',
         '.data',
         '.datasets',
     },
+    'plug': {'torch', *MM_PACKAGES, '.', '.apis', '.checkpoints', '.variants', '.registry'},
+    'benchmark': {
+        'torch',
+        'timm',
+        'torchvision',
+        'transformers',
+        'matplotlib',
+        'rich',
+        *MM_PACKAGES,
+        '.',
+        '.apis',
+        '.checkpoints',
+        '.layers',
+        '.models',
+        '.variants',
+    },
 }
-TOOLS_MAY_IMPORT = {'mmengine', '.', '.apis', '.data'}
+TOOLS_MAY_IMPORT = {'mmengine', '.', '.apis', '.data', '.plug', '.benchmark'}
 ONLY_WHEN_NEEDED = {
     'mmcv',
     'mmdet',
@@ -178,7 +187,7 @@ def test_optional_packages_are_imported_only_when_needed():
     early = [
         str(one)
         for path in SOURCES
-        if 'triton' not in path.parent.parts
+        if path.parent.name != 'kernels'
         for one in _imports(path)
         if one.at_import and one.target in ONLY_WHEN_NEEDED
     ]

@@ -17,7 +17,7 @@ sys.path.insert(
 
 import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
 from convnext_dense.apis import ConfigError  # noqa: E402
-from convnext_dense.apis.benchmark import outputs, plan, report, rounds, scaling  # noqa: E402
+from convnext_dense.benchmark import outputs, plan, report, rounds, scaling  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:

@@ -10,9 +10,9 @@ sys.path.insert(
     0, str(Path(__file__).resolve().parents[1])
 )  # works from a checkout that is not installed
 
-import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
 from mmengine.config import DictAction  # noqa: E402
 
+import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
 from convnext_dense import apis  # noqa: E402
 
 

@@ -21,8 +21,8 @@ from convnext_dense.apis.convert import LAYOUT_NAMES, convert_checkpoint
 from convnext_dense.apis.predict import draw_predictions, find_images
 from convnext_dense.apis.recipes import format_recipes, read_scores
 from convnext_dense.apis.sample import use_sample
-from convnext_dense.apis.scores import print_scores, run_test, write_scores
 from convnext_dense.apis.summary import print_summary
+from convnext_dense.evaluation.scores import print_scores, run_test, write_scores
 
 __all__ = [
     'CheckpointError',

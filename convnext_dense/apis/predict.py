@@ -15,8 +15,8 @@ from PIL import Image
 
 from convnext_dense.apis.checkpoints import require_fit
 from convnext_dense.apis.config import ConfigError
-from convnext_dense.data.pictures import draw_detection, draw_segmentation
-from convnext_dense.engine.pictures import make_objects
+from convnext_dense.visualization.draw import draw_detection, draw_segmentation
+from convnext_dense.visualization.hooks import make_objects
 
 _SCORE = 0.5  # of an object: with a lower one it is not drawn
 _SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')

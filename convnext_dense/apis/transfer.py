@@ -25,9 +25,9 @@ from convnext_dense.apis.config import (
     load_config,
     require_data,
 )
-from convnext_dense.apis.scores import write_scores
 from convnext_dense.apis.summary import get_last_scores
 from convnext_dense.data.folders import read_stamp
+from convnext_dense.evaluation.scores import write_scores
 
 ARMS = ('random', 'transferred')
 

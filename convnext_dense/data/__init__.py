@@ -1,4 +1,4 @@
-"""Drawn sample scenes with known answers, and the data sets' layouts: writers, checks, what is missing.
+"""The layouts of ADE20K, COCO and ImageNet: writers of samples, checks, what is missing.
 
-numpy and PIL only; no model is built here.
+Builds no model.
 """

@@ -17,7 +17,7 @@ from PIL import Image
 
 from convnext_dense.data.folders import has_drawn, read_stamp, write_drawn
 from convnext_dense.data.imagenet_labels import NAMES_FILE, find_labels, read_names
-from convnext_dense.data.objects import EXTENTS, draw_object
+from convnext_dense.scenes.objects import EXTENTS, draw_object
 
 SPLITS = ('train', 'val')
 COUNTS = dict(train=1281167, val=50000)

@@ -30,7 +30,7 @@ FILES = {
 def kernel(operation: str):
     """The function that launches an operation's kernels; imports triton."""
     file = next(file for file, operations in FILES.items() if operation in operations)
-    return getattr(import_module(f'convnext_dense.ops.triton.{file}'), operation)
+    return getattr(import_module(f'convnext_dense.kernels.{file}'), operation)
 
 
 def _tensors(args: tuple) -> list[Tensor | None]:

@@ -11,7 +11,7 @@ from convnext_dense import apis
 from convnext_dense.apis.config import iter_datasets
 from convnext_dense.apis.sample import Sample
 from convnext_dense.apis.shorten import CROP, MAX_ITERS
-from convnext_dense.data.pictures import draw_segmentation, paint
+from convnext_dense.visualization.draw import draw_segmentation, paint
 
 ROOT = Path(__file__).resolve().parents[2]
 ADE20K = str(ROOT / 'configs' / 'upernet_convnext_t_ade20k.py')

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from timm.data import auto_augment, transforms as timm_transforms
+from timm.data import auto_augment
+from timm.data import transforms as timm_transforms
 from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder as TorchvisionImageFolder

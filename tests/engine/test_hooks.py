@@ -114,8 +114,8 @@ def test_range_continues_after_resume(make_runner, tmp_path):
 
 def test_several_optimizers():
     from mmengine.logging import MessageHub
-    from torch import nn, optim
     from mmengine.optim import OptimWrapper, OptimWrapperDict
+    from torch import nn, optim
 
     from convnext_dense.engine import LearningRateRangeHook
 

@@ -5,8 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-import convnext_dense  # noqa: F401, I001  (before mmdet: it stands in for mmcv's compiled ops)
 from mmdet.models.test_time_augs import DetTTAModel as MMDetTTAModel
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
@@ -15,6 +13,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 from torch import nn
 
+import convnext_dense  # noqa: F401, I001  (before mmdet: it stands in for mmcv's compiled ops)
 from convnext_dense.models.tta import DetTTAModel
 
 HEIGHT, WIDTH = 20, 30

@@ -12,8 +12,8 @@ from unittest import mock
 
 import numpy as np
 import torch
-from torch import library
 import triton.language as tl
+from torch import library
 from triton.runtime import interpreter
 
 from convnext_dense.ops import dispatch, functional, registered
@@ -74,7 +74,7 @@ def run(operation, args, kwargs, constants):
     with contextlib.ExitStack() as stack, torch.no_grad():
         for (file, name), value in constants.items():
             stack.enter_context(
-                mock.patch.object(import_module(f'convnext_dense.ops.triton.{file}'), name, value)
+                mock.patch.object(import_module(f'convnext_dense.kernels.{file}'), name, value)
             )
         return getattr(functional, operation)(*args, implementation='triton', **kwargs)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from convnext_dense.apis.benchmark import peers
+from convnext_dense.benchmark import peers
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY = ['--arch', 'atto', '--shape', '1x3x64x64', '--rounds', '1', '--threads', '1']

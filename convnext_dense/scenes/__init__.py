@@ -1,0 +1,1 @@
+"""Drawn sample scenes whose right answers are known. numpy and PIL only."""

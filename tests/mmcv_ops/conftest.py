@@ -1,0 +1,18 @@
+"""What the tests of the stand-in share: the hook installed before mmcv.ops is imported, and mmcv's golden results."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from convnext_dense.mmcv_ops import install
+
+install()
+
+
+@pytest.fixture(scope='session')
+def golden():
+    """Inputs and results of compiled mmcv ops, as tensors by name."""
+    with np.load(Path(__file__).parents[1] / 'golden' / 'mmcv_ops.npz') as arrays:
+        return {name: torch.from_numpy(arrays[name]) for name in arrays}
