@@ -18,7 +18,7 @@ sys.path.insert(
 
 from convnext_dense.data import ade20k, coco, imagenet  # noqa: E402
 from convnext_dense.data.checks import CHECKS  # noqa: E402
-from convnext_dense.data.folders import read_stamp  # noqa: E402
+from convnext_dense.data.sample_folder import read_stamp  # noqa: E402
 
 # What writes sample data, and the config that learns from it.
 SAMPLES = {

@@ -26,7 +26,7 @@ from convnext_dense.apis.config import (
     require_data,
 )
 from convnext_dense.apis.summary import get_last_scores
-from convnext_dense.data.folders import read_stamp
+from convnext_dense.data.sample_folder import read_stamp
 from convnext_dense.evaluation.scores import write_scores
 
 ARMS = ('random', 'transferred')

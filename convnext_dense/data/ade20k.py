@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from convnext_dense.data.folders import has_drawn, read_stamp, write_drawn
-from convnext_dense.scenes.scenes import SPLITS, Scene, draw_scene
+from convnext_dense.data.sample_folder import has_drawn, read_stamp, write_drawn
+from convnext_dense.scenes.scene import SPLITS, Scene, draw_scene
 
 # Label i + 1 is CLASSES[i]; spelled as in mmseg's ADE20KDataset.METAINFO, blank after 'bed ' included.
 CLASSES = (

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from convnext_dense.data.folders import has_drawn, write_drawn
-from convnext_dense.scenes.outlines import make_polygons, make_run_lengths
-from convnext_dense.scenes.scenes import Scene, draw_scene
+from convnext_dense.data.sample_folder import has_drawn, write_drawn
+from convnext_dense.data.coco_masks import make_polygons, make_run_lengths
+from convnext_dense.scenes.scene import Scene, draw_scene
 
 # (id, name, supercategory); ten of the ids up to 90 are not used.
 _GROUPS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from convnext_dense.data.coco import CATEGORIES, COUNTS, SPLITS, annotation_path
-from convnext_dense.data.folders import read_stamp
+from convnext_dense.data.sample_folder import read_stamp
 
 _NAMES = {category['id']: category['name'] for category in CATEGORIES}
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from convnext_dense.data.folders import has_drawn, read_stamp, write_drawn
+from convnext_dense.data.sample_folder import has_drawn, read_stamp, write_drawn
 from convnext_dense.data.imagenet_labels import NAMES_FILE, find_labels, read_names
-from convnext_dense.scenes.objects import EXTENTS, draw_object
+from convnext_dense.scenes.single_object import EXTENTS, draw_object
 
 SPLITS = ('train', 'val')
 COUNTS = dict(train=1281167, val=50000)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convnext_dense.scenes import stuff
+from convnext_dense.scenes import landscape
 from convnext_dense.scenes.canvas import Canvas
 
 
@@ -24,7 +24,7 @@ class Ground:
     def band(self, name: str, y: float, slope: float = 0.0) -> None:
         """Cover everything under the line with a ground class."""
         height = self.canvas.shape[0]
-        texture = stuff.surface(self.canvas, name, self.horizon)
+        texture = landscape.surface(self.canvas, name, self.horizon)
         self.canvas.begin(name)
         left, right = self.line(y, slope)
         self.canvas.polygon([left, right, (right[0], height + 1), (left[0], height + 1)], texture)
@@ -53,7 +53,7 @@ def _buildings(canvas: Canvas, base: float, floor: float, night: bool, gaps: flo
     while x < canvas.shape[1]:
         wide = floor * rng.uniform(1.8, 4.2)
         if rng.random() > gaps:
-            stuff.draw_building(
+            landscape.draw_building(
                 canvas, x, x + wide, base - floor * rng.uniform(1.3, 4.5), base, floor, night
             )
         x += wide * rng.uniform(0.98, 1.25)
@@ -90,7 +90,7 @@ def _avenue(canvas: Canvas, ground: Ground, night: bool) -> None:
     floor = height * rng.uniform(0.08, 0.12)
     _buildings(canvas, ground.horizon + 3, floor, night, 0.45)
     ground.band('grass', ground.horizon + 2)
-    walk = stuff.surface(canvas, 'sidewalk', ground.horizon)
+    walk = landscape.surface(canvas, 'sidewalk', ground.horizon)
     walk_near, far = near + width * rng.uniform(0.22, 0.34), width * 0.02
     canvas.begin('sidewalk')
     canvas.polygon(
@@ -102,7 +102,7 @@ def _avenue(canvas: Canvas, ground: Ground, night: bool) -> None:
         ],
         walk,
     )
-    asphalt = stuff.surface(canvas, 'road', ground.horizon)
+    asphalt = landscape.surface(canvas, 'road', ground.horizon)
     canvas.begin('road')
     canvas.polygon(
         [
@@ -119,7 +119,7 @@ def _avenue(canvas: Canvas, ground: Ground, night: bool) -> None:
 def _country(canvas: Canvas, ground: Ground, night: bool) -> None:
     """Mountains and meadows with a road that bends through them, and a house or two."""
     rng, (height, width) = canvas.rng, canvas.shape
-    stuff.draw_mountain(
+    landscape.draw_mountain(
         canvas, ground.horizon + 2, height * rng.uniform(0.15, 0.34), rng.uniform(0, 0.4)
     )
     if rng.random() < 0.5:
@@ -132,7 +132,7 @@ def _country(canvas: Canvas, ground: Ground, night: bool) -> None:
         turn + 4 * share
     )
     half = width * (0.01 + rng.uniform(0.24, 0.34) * share)
-    asphalt = stuff.surface(canvas, 'road', ground.horizon)
+    asphalt = landscape.surface(canvas, 'road', ground.horizon)
     canvas.begin('road')
     canvas.polygon(
         np.concatenate([np.stack([x - half, y], 1), np.stack([x + half, y], 1)[::-1]]), asphalt
@@ -143,10 +143,10 @@ def _coast(canvas: Canvas, ground: Ground, night: bool) -> None:
     """Sea and beach, with a headland at times, and a promenade or lawn in front."""
     rng, (height, width) = canvas.rng, canvas.shape
     if rng.random() < 0.6:
-        stuff.draw_mountain(
+        landscape.draw_mountain(
             canvas, ground.horizon + 1, height * rng.uniform(0.1, 0.25), rng.uniform(0.2, 0.6)
         )
-    stuff.draw_sea(
+    landscape.draw_sea(
         canvas,
         [(-1, ground.horizon), (width + 1, ground.horizon), (width + 1, height), (-1, height)],
         canvas.image[0].mean(0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from convnext_dense.scenes import furniture, living, vehicles
+from convnext_dense.scenes import living_things, street_furniture, vehicles
 from convnext_dense.scenes.canvas import Canvas
 
 
@@ -19,16 +19,16 @@ class Thing:
 
 _WALKS, _LAWNS = ('sidewalk', 'grass', 'sand'), ('sidewalk', 'grass')
 THINGS = {
-    'person': Thing(living.draw_person, _WALKS),
-    'dog': Thing(living.draw_dog, _WALKS),
-    'tree': Thing(living.draw_tree, _LAWNS),
-    'plant': Thing(living.draw_plant, _WALKS),
+    'person': Thing(living_things.draw_person, _WALKS),
+    'dog': Thing(living_things.draw_dog, _WALKS),
+    'tree': Thing(living_things.draw_tree, _LAWNS),
+    'plant': Thing(living_things.draw_plant, _WALKS),
     'car': Thing(vehicles.draw_car, ('road',)),
     'bus': Thing(vehicles.draw_bus, ('road',)),
     'truck': Thing(vehicles.draw_truck, ('road',)),
-    'streetlight': Thing(furniture.draw_streetlight, _LAWNS),
-    'signboard': Thing(furniture.draw_signboard, _WALKS),
-    'fence': Thing(furniture.draw_fence, ('grass', 'sand')),
-    'traffic light': Thing(furniture.draw_traffic_light, ('sidewalk',)),
-    'traffic cone': Thing(furniture.draw_cone, ('road', 'sidewalk', 'sand')),
+    'streetlight': Thing(street_furniture.draw_streetlight, _LAWNS),
+    'signboard': Thing(street_furniture.draw_signboard, _WALKS),
+    'fence': Thing(street_furniture.draw_fence, ('grass', 'sand')),
+    'traffic light': Thing(street_furniture.draw_traffic_light, ('sidewalk',)),
+    'traffic cone': Thing(street_furniture.draw_cone, ('road', 'sidewalk', 'sand')),
 }

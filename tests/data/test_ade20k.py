@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from convnext_dense.data import ade20k
-from convnext_dense.scenes.scenes import Region, Scene
+from convnext_dense.scenes.scene import Region, Scene
 
 
 @pytest.fixture(scope='module')

@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 
 from convnext_dense.data import coco
 from convnext_dense.data.coco_check import check, find_root
-from convnext_dense.scenes.scenes import Region, Scene, draw_scene
+from convnext_dense.scenes.scene import Region, Scene, draw_scene
 
 
 @pytest.fixture(scope='module')

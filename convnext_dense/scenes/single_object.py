@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from convnext_dense.scenes import stuff
+from convnext_dense.scenes import landscape
 from convnext_dense.scenes.camera import LIGHTS, Light, photograph, sky_colours
 from convnext_dense.scenes.canvas import Canvas
 from convnext_dense.scenes.places import LAYOUTS, Ground
-from convnext_dense.scenes.scenes import SPLITS
+from convnext_dense.scenes.scene import SPLITS
 from convnext_dense.scenes.things import THINGS
 
 SIZES = (72, 80, 88, 96)  # of either side, pixels
@@ -25,6 +25,7 @@ EXTENTS = {
     'fence': (0.8, 1.9),
     'traffic cone': (0.45, 0.4),
 }
+OBJECT_KINDS = tuple(EXTENTS)
 _IN_FRONT = ('plant', 'traffic light')  # may hide a part of it; neither is a class here
 
 
@@ -33,7 +34,7 @@ def _draw_place(canvas: Canvas, light: Light) -> None:
     top, bottom = sky_colours(light, rng)
     canvas.haze = bottom
     ground = Ground(canvas, height * rng.uniform(0.15, 0.6))
-    stuff.draw_sky(canvas, top, bottom, ground.horizon)
+    landscape.draw_sky(canvas, top, bottom, ground.horizon)
     layout = str(rng.choice(list(LAYOUTS)))
     LAYOUTS[layout](canvas, ground, light.night)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from convnext_dense.scenes.objects import EXTENTS, draw_object
+from convnext_dense.scenes.single_object import EXTENTS, draw_object
 
 
 def test_same_arguments_same_picture():

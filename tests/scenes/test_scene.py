@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from convnext_dense.data import ade20k
-from convnext_dense.scenes.scenes import HEIGHTS, WIDTHS, draw_scene
+from convnext_dense.scenes.scene import HEIGHTS, WIDTHS, draw_scene
 from convnext_dense.scenes.things import THINGS
 
 # CRC-32 of the ids of scenes 0-7 for each version of the sample.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from convnext_dense.scenes.outlines import make_polygons, make_run_lengths, trace_rings
+from convnext_dense.data.coco_masks import make_polygons, make_run_lengths, trace_rings
 
 
 def parse(*rows):

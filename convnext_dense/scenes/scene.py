@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convnext_dense.scenes import stuff
+from convnext_dense.scenes import landscape
 from convnext_dense.scenes.camera import LIGHTS, Light, photograph, sky_colours
 from convnext_dense.scenes.canvas import Canvas
 from convnext_dense.scenes.places import LAYOUTS, Ground
@@ -105,11 +105,11 @@ def draw_scene(seed: int, split: str, index: int, things: tuple[str, ...] = tupl
     top, bottom = sky_colours(light, rng)
     canvas = Canvas(height, width, rng, sun=float(rng.choice([-1, 1])), haze=bottom)
     ground = Ground(canvas, height * rng.uniform(0.36, 0.48))
-    stuff.draw_sky(canvas, top, bottom, ground.horizon)
+    landscape.draw_sky(canvas, top, bottom, ground.horizon)
     # layouts take turns, a little shaken, so that small samples hold all of them
     layout = list(LAYOUTS)[(index + int(rng.integers(2))) % len(LAYOUTS)]
     if layout in ('street', 'avenue') and rng.random() < 0.4:
-        stuff.draw_mountain(
+        landscape.draw_mountain(
             canvas, ground.horizon + 3, height * rng.uniform(0.12, 0.3), rng.uniform(0.1, 0.6)
         )
     LAYOUTS[layout](canvas, ground, light.night)

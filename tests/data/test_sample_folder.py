@@ -1,6 +1,6 @@
 import pytest
 
-from convnext_dense.data.folders import read_stamp, write_folder
+from convnext_dense.data.sample_folder import read_stamp, write_folder
 
 
 def write_two(folder):
