@@ -25,7 +25,8 @@ sys.path.insert(
 )  # works from a checkout that is not installed
 
 import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
-from convnext_dense.benchmark import outputs, peers, plan, report, rounds  # noqa: E402
+from convnext_dense.benchmark import networks, outputs, plan, report  # noqa: E402
+from convnext_dense.benchmark.compare import Result, measure  # noqa: E402
 
 # mode -> how many times as fast as the fastest library default, and as the fastest peer of all
 GOALS = {'forward': (1.9, 1.05), 'train': (1.5, 1.0)}
@@ -63,7 +64,7 @@ def parse_args() -> argparse.Namespace:
 
 def list_candidates(names: list[str], mode: str, compiled: list[str]) -> list[plan.Candidate]:
     """Every peer in every form; of ours each mode as it is meant to be used, and the default channels_first too."""
-    libraries = [name for name in names if name in peers.PEERS]
+    libraries = [name for name in names if name in networks.PEERS]
     candidates = plan.list_candidates(libraries, mode=mode)
     candidates += plan.list_candidates(libraries, compiled, ['default'], mode)
     candidates += plan.list_candidates(
@@ -78,7 +79,7 @@ def list_candidates(names: list[str], mode: str, compiled: list[str]) -> list[pl
     return candidates
 
 
-def compare(results: list[rounds.Result]) -> tuple[float, float]:
+def compare(results: list[Result]) -> tuple[float, float]:
     """Time of the fastest library default, and of the fastest peer, over that of our fastest mode."""
     done = [r for r in results if r.seconds]
     libraries = [r for r in done if r.candidate.is_peer]
@@ -95,7 +96,7 @@ def compare(results: list[rounds.Result]) -> tuple[float, float]:
     return min(defaults) / ours, min(r.median for r in libraries) / ours
 
 
-def pool(repetitions: list[list[rounds.Result]]) -> list[rounds.Result]:
+def pool(repetitions: list[list[Result]]) -> list[Result]:
     """One result for each candidate: the medians of the repetitions in place of single runs, memory of the last."""
     return [
         replace(same[-1], seconds=[r.median for r in same if r.seconds])
@@ -108,8 +109,8 @@ def main() -> int:
     try:
         plan.check(args.arch, rounds=min(args.rounds, args.repeat), threads=args.threads)
         names, shape, met = plan.choose(args.networks), plan.parse_shape(args.shape), True
-        plan.check_modes([name for name in names if name in peers.OURS], args.mode)
-        if {'timm conv_mlp', *peers.OURS} >= set(names) or not set(names) & set(peers.OURS):
+        plan.check_modes([name for name in names if name in networks.OURS], args.mode)
+        if {'timm conv_mlp', *networks.OURS} >= set(names) or not set(names) & set(networks.OURS):
             raise plan.ConfigError(
                 "a comparison needs a library's default and one of ours: --networks timm ours"
             )
@@ -123,7 +124,7 @@ def main() -> int:
         candidates = list_candidates(names, mode, args.compiled)
         repetitions = []
         for i in range(args.repeat):
-            repetitions.append(rounds.measure(candidates, setup, args.rounds, log=report.log))
+            repetitions.append(measure(candidates, setup, args.rounds, log=report.log))
             outputs.write_comparison(repetitions[-1], args.out / f'run{i + 1}')
         outputs.write_comparison(pool(repetitions), args.out)
         print((args.out / f'{mode}.md').read_text(encoding='utf-8'))

@@ -12,7 +12,7 @@ from gpu_run import Run
 from gpu_table import ANCHOR, measured
 
 from convnext_dense.benchmark import step as steps
-from convnext_dense.benchmark.peers import OURS, build
+from convnext_dense.benchmark.networks import OURS, build
 from convnext_dense.benchmark.plan import FORMATS, Candidate, Setup
 from convnext_dense.benchmark.report import describe_error
 from convnext_dense.ops import dispatch

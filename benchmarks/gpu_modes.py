@@ -8,7 +8,7 @@ import torch
 from gpu_backbones import OUR_NAMES, Form, arch_of, kernels, make_step
 from gpu_run import Run
 
-from convnext_dense.benchmark.peers import build
+from convnext_dense.benchmark.networks import build
 from convnext_dense.models import ConvNeXt
 from convnext_dense.variants import get_variant
 

@@ -17,7 +17,7 @@ sys.path.insert(
 
 import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
 from convnext_dense.apis import ConfigError  # noqa: E402
-from convnext_dense.benchmark import outputs, plan, report, rounds, scaling  # noqa: E402
+from convnext_dense.benchmark import compare, outputs, plan, report, scaling  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -139,7 +139,7 @@ def main() -> int:
                 outputs.write_curves(curves, args.out),
             )
         else:
-            results = rounds.measure(candidates, setup, **how)
+            results = compare.measure(candidates, setup, **how)
             written = outputs.write_comparison(results, args.out)
         failed |= not any(result.seconds for result in results)
         print(written[0].read_text(encoding='utf-8'))

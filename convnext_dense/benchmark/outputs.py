@@ -8,7 +8,7 @@ from pathlib import Path
 from convnext_dense.apis.config import ConfigError
 from convnext_dense.benchmark.plots import draw_bars, draw_curves
 from convnext_dense.benchmark.report import format_markdown, make_record, write_json
-from convnext_dense.benchmark.rounds import Result
+from convnext_dense.benchmark.compare import Result
 from convnext_dense.benchmark.scaling import Curve, format_curves
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from convnext_dense.apis.config import ConfigError
-from convnext_dense.benchmark.peers import FORWARD_ONLY, NETWORKS, PEERS, installed
+from convnext_dense.benchmark.networks import FORWARD_ONLY, NETWORKS, PEERS, installed
 from convnext_dense.variants import get_variant
 
 MODES = ('forward', 'train')

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from convnext_dense.benchmark.report import MIB, make_title
-from convnext_dense.benchmark.rounds import Result
+from convnext_dense.benchmark.compare import Result
 from convnext_dense.benchmark.scaling import AXES, Curve
 
 _OURS, _PEER = '#1b7f5c', '#9aa5b1'

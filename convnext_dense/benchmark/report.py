@@ -13,8 +13,8 @@ from datetime import datetime, timezone
 from importlib.metadata import distributions
 from pathlib import Path
 
-from convnext_dense.benchmark.peers import ASIDE
-from convnext_dense.benchmark.rounds import Result
+from convnext_dense.benchmark.networks import ASIDE
+from convnext_dense.benchmark.compare import Result
 from convnext_dense.checkpoints.errors import first_line
 
 COLUMNS = ('candidate', 'median ms', 'min ms', 'x fastest peer', 'x timm', 'saved MiB', 'peak MiB')

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from convnext_dense.apis.config import ConfigError
 from convnext_dense.benchmark.plan import Candidate, Setup
 from convnext_dense.benchmark.report import MIB, format_table
-from convnext_dense.benchmark.rounds import Result, measure
+from convnext_dense.benchmark.compare import Result, measure
 from convnext_dense.variants import get_variant
 
 

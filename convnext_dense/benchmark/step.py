@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from convnext_dense.benchmark.peers import build, prepare
+from convnext_dense.benchmark.networks import build, prepare
 from convnext_dense.benchmark.plan import Candidate, Setup
 
 _DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from convnext_dense.apis import ConfigError
-from convnext_dense.benchmark import outputs, peers, plan, report, rounds, scaling, worker
+from convnext_dense.benchmark import compare, networks, outputs, plan, report, scaling, worker
 from convnext_dense.benchmark.plan import Candidate, Setup
-from convnext_dense.benchmark.rounds import Result, WorkerError
+from convnext_dense.benchmark.compare import Result, WorkerError
 from convnext_dense.benchmark.step import Step
 
 ARCH = dict(depths=[1, 1, 2, 1], dims=[8, 16, 32, 64])
@@ -45,7 +45,7 @@ def results_of(seconds, **setup):
 )
 def test_networks_are_one_network(name):
     """The maps' shapes, and our trunk's number of parameters; with the norms of the outputs in those that have them."""
-    model, ours = peers.build(name, ARCH), peers.build('ours plain', ARCH)
+    model, ours = networks.build(name, ARCH), networks.build('ours plain', ARCH)
     assert [tuple(y.shape) for y in model(torch.randn(1, 3, 64, 96))] == [
         (1, dim, 16 // 2**i, 24 // 2**i) for i, dim in enumerate(ARCH['dims'])
     ]
@@ -58,7 +58,7 @@ def count(model):
 
 
 def test_authors_network_gives_what_ours_gives():
-    authors, ours = peers.build('authors', ARCH), peers.build('ours plain', ARCH)
+    authors, ours = networks.build('authors', ARCH), networks.build('ours plain', ARCH)
     with torch.no_grad():
         for parameter in ours.parameters():
             parameter.copy_(torch.randn_like(parameter))
@@ -96,7 +96,7 @@ def test_wrong_settings_are_refused(call, words):
 
 
 def test_network_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setitem(peers.NETWORKS, 'timm', (None, 'no_such_package'))
+    monkeypatch.setitem(networks.NETWORKS, 'timm', (None, 'no_such_package'))
     assert 'timm' not in plan.choose(['peers']) and 'torchvision' in plan.choose(['peers'])
     with pytest.raises(ConfigError, match='no_such_package is not installed'):
         plan.choose(['timm'])
@@ -130,7 +130,7 @@ class Sigmoid(nn.Module):
 
 def test_saved_bytes_are_those_of_a_network_that_is_known(monkeypatch):
     monkeypatch.setitem(
-        peers.NETWORKS, 'sigmoid', (lambda variant, drop_path_rate: Sigmoid(), 'torch')
+        networks.NETWORKS, 'sigmoid', (lambda variant, drop_path_rate: Sigmoid(), 'torch')
     )
     step = Step(Candidate('sigmoid'), replace(SMALL, shape=(2, 3, 512, 512), timed=3))
     size = 4 * 2 * 3 * 512 * 512
@@ -177,14 +177,14 @@ class FakeWorker:
 @pytest.fixture
 def fake_workers(monkeypatch):
     monkeypatch.setattr(FakeWorker, 'asked', [])
-    monkeypatch.setattr(rounds, 'Worker', FakeWorker)
+    monkeypatch.setattr(compare, 'Worker', FakeWorker)
     return FakeWorker
 
 
 def test_rounds_are_interleaved_and_go_on_without_those_that_fail(fake_workers, monkeypatch):
-    monkeypatch.setattr(rounds, '_count_fitting', lambda *_: 4)
+    monkeypatch.setattr(compare, '_count_fitting', lambda *_: 4)
     names = ['timm', 'torchvision', 'ours', 'authors']
-    results = rounds.measure([Candidate(name) for name in names], SMALL, rounds=3)
+    results = compare.measure([Candidate(name) for name in names], SMALL, rounds=3)
     assert [r.error for r in results] == ['out of memory', 'does not build', None, None]
     assert [r.seconds for r in results] == [[1.0], [], [1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]
     assert [(r.saved_bytes, r.peak_bytes) for r in results] == [(None, None)] * 2 + [(7, 7)] * 2
@@ -199,13 +199,13 @@ def test_rounds_are_interleaved_and_go_on_without_those_that_fail(fake_workers, 
 
 
 def test_rounds_end_when_the_time_is_over_but_not_before_the_first(fake_workers):
-    assert rounds.measure([Candidate('ours')], SMALL, rounds=9, seconds=0.0)[0].seconds == [1.0]
+    assert compare.measure([Candidate('ours')], SMALL, rounds=9, seconds=0.0)[0].seconds == [1.0]
 
 
 def test_groups_where_memory_is_small(fake_workers, monkeypatch):
-    monkeypatch.setattr(rounds, '_count_fitting', lambda *_: 2)
+    monkeypatch.setattr(compare, '_count_fitting', lambda *_: 2)
     said = []
-    results = rounds.measure(
+    results = compare.measure(
         [Candidate(name) for name in ('ours', 'authors', 'ours low')], SMALL, 2, log=said.append
     )
     assert [r.seconds for r in results] == [
@@ -230,21 +230,21 @@ def test_as_many_wait_as_fit_into_memory(fake_workers, monkeypatch):
             FakeWorker, 'ask', lambda self, question: (free * 1024 // part, free * 1024 // part)
         )
         least, most = expected
-        assert least <= rounds._count_fitting(Candidate('ours'), SMALL) <= most
-    assert rounds._count_fitting(Candidate('torchvision'), SMALL) == 2  # it does not build
+        assert least <= compare._count_fitting(Candidate('ours'), SMALL) <= most
+    assert compare._count_fitting(Candidate('torchvision'), SMALL) == 2  # it does not build
 
 
 def test_workers_measure_and_report_failures():
     """Real processes: one is measured, one cannot be built, one is killed."""
     v2 = replace(SMALL, arch=ARCH | dict(use_grn=True))
-    good, bad = rounds.measure([Candidate('timm'), Candidate('torchvision')], v2, rounds=2)
+    good, bad = compare.measure([Candidate('timm'), Candidate('torchvision')], v2, rounds=2)
     assert (
         len(good.seconds) == 2 and good.error is None and good.saved_bytes > 0 and good.threads == 1
     )
     assert (
         bad.error == 'ValueError: torchvision has no ConvNeXt V2; leave it out, or choose a V1 arch'
     )
-    killed = rounds.Worker(Candidate('timm'), SMALL)
+    killed = compare.Worker(Candidate('timm'), SMALL)
     killed._process.kill()
     try:
         with pytest.raises(WorkerError, match='killed by the system'):
@@ -263,10 +263,10 @@ def test_worker_ends_when_nobody_asks():
 )
 def test_only_malloc_keep_changes_malloc(name, malloc, expected, monkeypatch):
     monkeypatch.delenv('MALLOC_MMAP_MAX_', raising=False)
-    environment = rounds._make_environment(Candidate(name), replace(SMALL, malloc=malloc))
+    environment = compare._make_environment(Candidate(name), replace(SMALL, malloc=malloc))
     assert environment.get('MALLOC_MMAP_MAX_') == expected and environment['OMP_NUM_THREADS'] == '1'
     assert ('MALLOC_MMAP_THRESHOLD_' in environment) == (malloc == 'exact')
-    assert str(peers.ASIDE) not in environment['PYTHONPATH'].split(':')
+    assert str(networks.ASIDE) not in environment['PYTHONPATH'].split(':')
 
 
 def test_rows_are_sorted_and_ratios_are_of_medians():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from convnext_dense.benchmark import peers
+from convnext_dense.benchmark import networks
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY = ['--arch', 'atto', '--shape', '1x3x64x64', '--rounds', '1', '--threads', '1']
@@ -165,7 +165,7 @@ def test_cpu_script_says_which_goals_are_met(run_here, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not peers.ASIDE.is_dir(), reason='mmpretrain is not set up: make test does')
+@pytest.mark.skipif(not networks.ASIDE.is_dir(), reason='mmpretrain is not set up: make test does')
 def test_every_network_runs_and_compiles(run_here, tmp_path):
     run_here(
         'tools/benchmark.py',
@@ -181,7 +181,9 @@ def test_every_network_runs_and_compiles(run_here, tmp_path):
     )
     record = json.loads((tmp_path / 'work_dirs' / 'benchmark' / 'forward.json').read_text())
     assert {one['label']: one['error'] for one in record['results'] if one['error']} == {}
-    assert len(record['results']) == 2 * len(peers.NETWORKS) - 1  # 'ours inference' is not compiled
+    assert (
+        len(record['results']) == 2 * len(networks.NETWORKS) - 1
+    )  # 'ours inference' is not compiled
 
 
 @pytest.mark.slow

@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from convnext_dense.benchmark.peers import ASIDE
+from convnext_dense.benchmark.networks import ASIDE
 from convnext_dense.benchmark.plan import Candidate, Setup
 
-_PACKAGE_ROOT = Path(__file__).resolve().parents[3]
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 # Greatest values that glibc takes: it ignores a pad beyond half of its address range without a word.
 _MALLOC = {
     'default': {},

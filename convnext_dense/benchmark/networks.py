@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from convnext_dense.variants import Variant, get_variant
 
 # A folder in a checkout with what cannot stand beside the rest: see its requirements file. On a worker's path alone.
-ASIDE = Path(__file__).resolve().parents[3] / '.peers'
+ASIDE = Path(__file__).resolve().parents[2] / '.peers'
 
 
 class Maps(nn.Module):
