@@ -74,7 +74,7 @@ def build(arch: str):
 def prepare(arch: str, folder: Path) -> None:
     import torch
 
-    from convnext_dense.checkpoints.io import write_checkpoint
+    from convnext_dense.checkpoints.read import write_checkpoint
 
     torch.manual_seed(0)
     weights = {name: torch.rand_like(value) for name, value in build(arch).state_dict().items()}
@@ -87,7 +87,7 @@ def work(job: str, source: str, arch: str, target: str) -> None:
     import numpy  # noqa: F401  (what is imported late would count)
 
     from convnext_dense.checkpoints import convert_state_dict, load_pretrained, read_checkpoint
-    from convnext_dense.checkpoints.io import write_checkpoint
+    from convnext_dense.checkpoints.read import write_checkpoint
 
     model = build(arch) if job == 'load' else None
     if job == 'load':

@@ -17,17 +17,17 @@ from convnext_dense.apis.config import (
     use_amp,
     use_tta,
 )
-from convnext_dense.apis.convert import LAYOUT_NAMES, convert_checkpoint
 from convnext_dense.apis.predict import draw_predictions, find_images
 from convnext_dense.apis.recipes import format_recipes, read_scores
 from convnext_dense.apis.sample import use_sample
 from convnext_dense.apis.summary import print_summary
+from convnext_dense.checkpoints.convert_file import LAYOUT_NAMES, convert_checkpoint
 from convnext_dense.evaluation.scores import print_scores, run_test, write_scores
 
 __all__ = [
+    'LAYOUT_NAMES',
     'CheckpointError',
     'ConfigError',
-    'LAYOUT_NAMES',
     'allow_training_checkpoints',
     'convert_checkpoint',
     'draw_predictions',

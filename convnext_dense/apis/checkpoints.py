@@ -14,9 +14,9 @@ from torch import nn
 from convnext_dense.apis.config import ConfigError
 from convnext_dense.checkpoints import plan_weights, unwrap
 from convnext_dense.checkpoints.errors import CheckpointError
-from convnext_dense.checkpoints.fit import Rules, find_trunks
-from convnext_dense.checkpoints.identify import identify
-from convnext_dense.checkpoints.io import read_file
+from convnext_dense.checkpoints.file_format import identify
+from convnext_dense.checkpoints.match import Rules, find_trunks
+from convnext_dense.checkpoints.read import read_file
 
 _prepared: dict[
     str, dict

@@ -2,22 +2,22 @@
 
 from convnext_dense.checkpoints.convert import Converted, convert_state_dict, to_facebook
 from convnext_dense.checkpoints.detect import Found, detect_layout
-from convnext_dense.checkpoints.fit import fits
-from convnext_dense.checkpoints.io import read_checkpoint
 from convnext_dense.checkpoints.layouts import LAYOUTS
-from convnext_dense.checkpoints.pretrained import (
+from convnext_dense.checkpoints.load import (
     load_pretrained,
     load_trunk,
     load_weights,
     plan_weights,
 )
+from convnext_dense.checkpoints.match import fits
+from convnext_dense.checkpoints.read import read_checkpoint
 from convnext_dense.checkpoints.report import LoadReport
 from convnext_dense.checkpoints.unwrap import Weights, strip_wrapping, unwrap
 
 __all__ = [
+    'LAYOUTS',
     'Converted',
     'Found',
-    'LAYOUTS',
     'LoadReport',
     'Weights',
     'convert_state_dict',

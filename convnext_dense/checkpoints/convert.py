@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from convnext_dense.checkpoints.detect import WHOLE_MODELS, detect_layout, get_layout
-from convnext_dense.checkpoints.heads import TRANSFORMERS, name_heads
 from convnext_dense.checkpoints.layouts import LAYOUTS, Row, Shape
+from convnext_dense.checkpoints.layouts.upernet import TRANSFORMERS, name_heads
 from convnext_dense.checkpoints.report import shorten
 from convnext_dense.checkpoints.trunk import Trunk, check_weights, measure_trunk
 from convnext_dense.checkpoints.unwrap import plain_name, strip_wrapping

@@ -100,7 +100,7 @@ def _pick(anchor: str, keys: list[str]) -> Layout:
 
 
 def _why_refused(keys: Iterable[str]) -> str | None:
-    norms = {leaf: 0 for leaf in ('weight', 'bias')}
+    norms = dict.fromkeys(('weight', 'bias'), 0)
     for key in keys:
         for pattern, reason in _REFUSED.items():
             if re.fullmatch(pattern, key):

@@ -14,7 +14,7 @@ from urllib.parse import urlparse
 import torch
 
 from convnext_dense.checkpoints.errors import CheckpointError, CheckpointNotFoundError, first_line
-from convnext_dense.checkpoints.identify import identify
+from convnext_dense.checkpoints.file_format import identify
 
 # In a folder or a repository of the Hugging Face Hub, the first of these that is there. No pickle before safetensors.
 _NAMES = (

@@ -9,7 +9,7 @@ from mmengine import hooks
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 
-from convnext_dense.checkpoints.atomic import written_atomically
+from convnext_dense.checkpoints.write import written_atomically
 from convnext_dense.registry import HOOKS
 
 BACKEND = 'convnext_dense.atomic'

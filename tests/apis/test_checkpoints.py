@@ -18,7 +18,7 @@ from convnext_dense.apis import (
     require_fit,
 )
 from convnext_dense.apis import checkpoints as module
-from convnext_dense.checkpoints.io import read_file
+from convnext_dense.checkpoints.read import read_file
 
 SMALL = dict(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8))
 
@@ -166,7 +166,7 @@ def test_a_file_is_read_once_and_mmengine_is_given_it(tmp_path, monkeypatch):
 
 
 def test_whole_models_in_other_names(tmp_path):
-    """mmseg's hosted ConvNeXt segmentors have mmpretrain's names in their backbone."""
+    """Mmseg's hosted ConvNeXt segmentors have mmpretrain's names in their backbone."""
     trained, model = Net(), Net()
     names = {'dwconv': 'depthwise_conv', 'pwconv1': 'pointwise_conv1', 'pwconv2': 'pointwise_conv2'}
     theirs = {

@@ -324,7 +324,8 @@ def last_maps(model):
 
 def import_mmpretrain():
     """Its multimodal part fails to import beside transformers 5, and with it mmdet, which imports mmpretrain where it
-    can: so it is kept in a folder of its own, and that part is replaced by nothing."""
+    can: so it is kept in a folder of its own, and that part is replaced by nothing.
+    """
     sys.modules.setdefault(
         'mmpretrain.models.multimodal', ModuleType('mmpretrain.models.multimodal')
     )

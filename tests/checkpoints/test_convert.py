@@ -6,7 +6,7 @@ import torch
 
 from convnext_dense.checkpoints import convert_state_dict, detect_layout, to_facebook
 from convnext_dense.checkpoints.convert import convert, from_facebook
-from convnext_dense.checkpoints.heads import SMP
+from convnext_dense.checkpoints.layouts.upernet import SMP
 from convnext_dense.checkpoints.trunk import Trunk
 
 
@@ -94,7 +94,7 @@ def test_whole_model_out_keeps_its_heads(to):
 
 
 def test_upernet_between_transformers_and_mmseg():
-    """transformers' own network: its file in mmseg's names, and back to one that it loads strictly."""
+    """Transformers' own network: its file in mmseg's names, and back to one that it loads strictly."""
     from transformers import ConvNextV2Config, UperNetConfig, UperNetForSemanticSegmentation
 
     stages = [f'stage{i}' for i in (1, 2, 3, 4)]

@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from convnext_dense import ConvNeXt
 from convnext_dense.checkpoints import read_checkpoint
-from convnext_dense.checkpoints.io import write_checkpoint
+from convnext_dense.checkpoints.read import write_checkpoint
 
 SMALL = dict(depths=(1, 1, 1, 1), dims=(4, 4, 8, 8), use_grn=True)
 KINDS = (
@@ -142,7 +142,7 @@ def test_thousand_of_each(weights, suffix, tmp_path):
 
 
 def test_a_flip_in_the_numbers_is_seen(weights, tmp_path):
-    """torch reads such a file without a word; archives of torch and our own .safetensors keep checksums."""
+    """Torch reads such a file without a word; archives of torch and our own .safetensors keep checksums."""
     for suffix in ('.pth', '.safetensors'):
         content = bytearray(to_bytes(weights, suffix, tmp_path))
         at = content.find(weights['stages.0.0.pwconv1.weight'].numpy().tobytes())

@@ -17,7 +17,7 @@ import torch
 from convnext_dense import ConvNeXt
 from convnext_dense.checkpoints import read_checkpoint
 from convnext_dense.checkpoints.errors import CheckpointError
-from convnext_dense.checkpoints.io import read_file
+from convnext_dense.checkpoints.read import read_file
 from convnext_dense.data.ade20k import write_sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,7 +90,7 @@ def test_init_cfg_of_the_backbone(hostile):
 
 
 def test_what_was_allowed_elsewhere_is_not_allowed_here(hostile):
-    """mmengine of OneDL, for one, puts getattr and numpy's functions on torch's list."""
+    """Mmengine of OneDL, for one, puts getattr and numpy's functions on torch's list."""
     before = torch.serialization.get_safe_globals()
     torch.serialization.add_safe_globals(
         [os.system, open, eval, exec, getattr, os.mkdir, torch.load, np.dtype]

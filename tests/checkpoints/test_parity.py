@@ -32,10 +32,8 @@ def assert_round_trip(peer, networks):
     assert not left_out and back.keys() == peer.state_dict.keys() - converted.dropped.keys()
     for key, value in back.items():
         same = peer.state_dict[key]
-        assert (
-            value.shape == same.shape
-            or not peer.reload
-            and (same.shape[2:] == (1, 1) or '.grn.' in key)
+        assert value.shape == same.shape or (
+            not peer.reload and (same.shape[2:] == (1, 1) or '.grn.' in key)
         ), key
         assert torch.equal(value.reshape(same.shape), same), key
 

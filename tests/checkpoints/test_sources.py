@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from convnext_dense.checkpoints import read_checkpoint
 from convnext_dense.checkpoints.errors import CheckpointError, CheckpointNotFoundError
-from convnext_dense.checkpoints.io import read_file
+from convnext_dense.checkpoints.read import read_file
 from convnext_dense.checkpoints.sources import locate
 
 

@@ -10,8 +10,8 @@ import pytest
 from mmengine.runner import CheckpointLoader
 
 from convnext_dense import apis
-from convnext_dense.checkpoints import atomic
-from convnext_dense.checkpoints.io import read_file
+from convnext_dense.checkpoints import write
+from convnext_dense.checkpoints.read import read_file
 from convnext_dense.engine import CheckpointHook, checkpoint_hook
 
 
@@ -67,7 +67,7 @@ def test_the_old_one_is_removed_after_the_new_one_is_there(make_run, tmp_path, m
         'written_atomically',
         lambda path: (
             seen.append((os.path.basename(path), checkpoints(tmp_path))),
-            atomic.written_atomically(path),
+            write.written_atomically(path),
         )[1],
     )
     make_run(3, max_keep_ckpts=1).train()
@@ -93,7 +93,7 @@ def test_the_best_one_is_removed_after_the_better_one_is_there(make_run, tmp_pat
         'written_atomically',
         lambda path: (
             seen.append((os.path.basename(path), checkpoints(tmp_path))),
-            atomic.written_atomically(path),
+            write.written_atomically(path),
         )[1],
     )
     make_run(4, validate=True, save_best='acc', max_keep_ckpts=1).train()
@@ -107,7 +107,7 @@ def test_a_full_disk_costs_nothing_that_was_there(make_run, tmp_path, monkeypatc
         if path.name.startswith('.iter_3'):
             raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(atomic, '_sync', fill)
+    monkeypatch.setattr(write, '_sync', fill)
     with pytest.raises(OSError, match='No space left'):
         make_run(4, max_keep_ckpts=1).train()
     assert checkpoints(tmp_path) == ['iter_2.pth']
@@ -121,7 +121,7 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
-from convnext_dense.checkpoints import atomic
+from convnext_dense.checkpoints import write
 
 class Model(BaseModel):
     def __init__(self):
@@ -135,7 +135,7 @@ def die(path):
         os.truncate(path, path.stat().st_size // 2)
         os.kill(os.getpid(), signal.SIGKILL)
 
-atomic._sync = die
+write._sync = die
 Runner._log_env = lambda self, env_cfg: None
 Runner(Model(), sys.argv[1], train_dataloader=DataLoader([dict(inputs=torch.ones(4))] * 8),
        train_cfg=dict(by_epoch=False, max_iters=4), optim_wrapper=dict(optimizer=dict(type='SGD', lr=.1)),

@@ -5,7 +5,7 @@ import torch
 
 import convnext_dense  # noqa: F401  (before mmseg: it stands in for mmcv's compiled ops)
 from convnext_dense.checkpoints import load_weights
-from convnext_dense.checkpoints.heads import SMP, TRANSFORMERS, is_final_layer, name_heads
+from convnext_dense.checkpoints.layouts.upernet import SMP, TRANSFORMERS, is_final_layer, name_heads
 
 DIMS, CHANNELS, CLASSES = (8, 16, 24, 32), 12, 5
 NORM = ('weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked')

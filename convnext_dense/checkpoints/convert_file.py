@@ -7,8 +7,8 @@ from pathlib import Path
 
 from convnext_dense.checkpoints.convert import Conversion, convert
 from convnext_dense.checkpoints.errors import CheckpointError
-from convnext_dense.checkpoints.io import read_file, write_checkpoint
 from convnext_dense.checkpoints.layouts import LAYOUTS
+from convnext_dense.checkpoints.read import read_file, write_checkpoint
 from convnext_dense.checkpoints.report import shorten
 from convnext_dense.checkpoints.unwrap import Weights, unwrap
 

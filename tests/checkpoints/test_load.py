@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from convnext_dense.checkpoints import load_pretrained, load_trunk, load_weights, pretrained
+from convnext_dense.checkpoints import load as load_module
+from convnext_dense.checkpoints import load_pretrained, load_trunk, load_weights
 from convnext_dense.models import ConvNeXt, ConvNeXtClassifier
 
 DIMS = (8, 16, 24, 32)
@@ -417,9 +418,9 @@ def test_a_list_is_refused():
 def test_the_file_is_read_once_and_its_tensors_are_not_copied(tmp_path, monkeypatch):
     from convnext_dense.checkpoints import Weights, plan_weights
 
-    reads, read_file = [], pretrained.read_file
+    reads, read_file = [], load_module.read_file
     monkeypatch.setattr(
-        pretrained, 'read_file', lambda source: reads.append(source) or read_file(source)
+        load_module, 'read_file', lambda source: reads.append(source) or read_file(source)
     )
     weights = renamed(trunk_weights(), 'dwconv', 'depthwise_conv')
     weights = renamed(
@@ -427,7 +428,7 @@ def test_the_file_is_read_once_and_its_tensors_are_not_copied(tmp_path, monkeypa
     )
     load(weights, folder=tmp_path)
     assert len(reads) == 1
-    values, _ = plan_weights(ConvNeXt(SMALL), Weights(weights), 'w', pretrained.Rules())
+    values, _ = plan_weights(ConvNeXt(SMALL), Weights(weights), 'w', load_module.Rules())
     memory = {value.untyped_storage().data_ptr() for value in weights.values()}
     assert {value.untyped_storage().data_ptr() for value in values.values()} <= memory
 

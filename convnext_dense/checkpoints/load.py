@@ -8,13 +8,13 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from convnext_dense.checkpoints.adapt import RULES
 from convnext_dense.checkpoints.arch import name_arch, note_eps
 from convnext_dense.checkpoints.convert import Converted, to_facebook
 from convnext_dense.checkpoints.errors import CheckpointError
-from convnext_dense.checkpoints.fit import Match, Rules, find_trunks, match, match_names
-from convnext_dense.checkpoints.io import read_file
+from convnext_dense.checkpoints.match import Match, Rules, find_trunks, match, match_names
+from convnext_dense.checkpoints.read import read_file
 from convnext_dense.checkpoints.report import LoadReport, shorten
+from convnext_dense.checkpoints.stem import RULES
 from convnext_dense.checkpoints.unwrap import Weights, unwrap
 
 _FIELDS = (
@@ -44,7 +44,7 @@ def load_pretrained(module: nn.Module, init_cfg: Mapping) -> LoadReport:
         prefix: where in the file the model is, as in mmengine ('backbone.'); None finds it.
         ema: True takes averaged weights, False plain ones, None those that the writing library would load.
         strict: False loads what fits; the report says what stays random.
-        in_channels: 'sum', 'repeat' or 'mean', see :func:`convnext_dense.checkpoints.adapt.adapt_stem`.
+        in_channels: 'sum', 'repeat' or 'mean', see :func:`convnext_dense.checkpoints.stem.adapt_stem`.
         keep_norm: whether a classifier's final norm goes on the last map; None: where it was trained on maps (DINOv3).
         map_location: mmengine's; without effect, as weights are copied to where the module is.
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from convnext_dense.checkpoints.atomic import written_atomically
 from convnext_dense.checkpoints.errors import CheckpointError, first_line
-from convnext_dense.checkpoints.identify import has_packed_members, identify
-from convnext_dense.checkpoints.safety import allowed, settle
+from convnext_dense.checkpoints.file_format import has_packed_members, identify
+from convnext_dense.checkpoints.safe_pickle import allowed, settle
 from convnext_dense.checkpoints.sources import locate
 from convnext_dense.checkpoints.unwrap import unwrap
+from convnext_dense.checkpoints.write import written_atomically
 
 
 def read_checkpoint(
@@ -51,7 +51,7 @@ def read_file(
     """The whole content of a .safetensors or torch file, as it is, on the CPU.
 
     The format is told from the bytes. Pickled content is limited to tensors, plain containers, and the values on the
-    list in :mod:`convnext_dense.checkpoints.safety`; anything else is refused before it is made.
+    list in :mod:`convnext_dense.checkpoints.safe_pickle`; anything else is refused before it is made.
 
     Args:
         source: what :func:`convnext_dense.checkpoints.sources.locate` takes: a path, a folder, an https:// address,

@@ -19,9 +19,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from convnext_dense.checkpoints import atomic, read_checkpoint
+from convnext_dense.checkpoints import read_checkpoint, write
 from convnext_dense.checkpoints.errors import CheckpointError
-from convnext_dense.checkpoints.io import read_file, write_checkpoint
+from convnext_dense.checkpoints.read import read_file, write_checkpoint
 
 WEIGHTS = {
     'a.weight': torch.arange(12.0).reshape(3, 4),
@@ -271,7 +271,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, name, monkeypatch):
     def fail(path):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(atomic, '_sync', fail)
+    monkeypatch.setattr(write, '_sync', fail)
     with pytest.raises(OSError, match='No space left'):
         write_checkpoint({'a': torch.ones(3)}, tmp_path / name)
     assert (tmp_path / name).read_bytes() == before and len(list(tmp_path.iterdir())) == 1
@@ -281,7 +281,7 @@ def test_killed_while_writing(tmp_path):
     """The file of before stays whole, and the next writing removes what was left half written."""
     write_checkpoint(WEIGHTS, tmp_path / 'w.pth')
     code = (
-        'import os, signal, sys\nfrom convnext_dense.checkpoints.atomic import written_atomically\n'
+        'import os, signal, sys\nfrom convnext_dense.checkpoints.write import written_atomically\n'
         'with written_atomically(sys.argv[1]) as path:\n    path.write_bytes(b"half")\n'
         '    os.kill(os.getpid(), signal.SIGKILL)'
     )

@@ -130,10 +130,8 @@ def _guess(head: bytes) -> str:
         if head.startswith(start):
             return what
     text = head.lstrip(b'\xef\xbb\xbf \t\r\n').lower()
-    if (
-        text.startswith((b'<!doctype html', b'<html'))
-        or text.startswith((b'<?xml', b'<'))
-        and b'<html' in text
+    if text.startswith((b'<!doctype html', b'<html')) or (
+        text.startswith((b'<?xml', b'<')) and b'<html' in text
     ):
         return (
             'a web page (HTML): the address leads to a login or an error page, not to the weights'

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from convnext_dense.checkpoints.adapt import adapt_stem
 from convnext_dense.checkpoints.convert import Converted
-from convnext_dense.checkpoints.heads import is_final_layer, name_heads
+from convnext_dense.checkpoints.layouts.upernet import is_final_layer, name_heads
+from convnext_dense.checkpoints.stem import adapt_stem
 
 STEM = 'downsample_layers.0.0.weight'
 _PART = re.compile(
@@ -114,8 +114,7 @@ def _place(own: Mapping[str, Tensor], file: Converted, at: str, rules: Rules) ->
         if (
             _PART.match(short)
             or short.startswith('norm.')
-            or short.startswith('head.')
-            and not file.own_prefix
+            or (short.startswith('head.') and not file.own_prefix)
         ):
             placed[at + short] = key
         else:
