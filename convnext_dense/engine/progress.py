@@ -1,216 +1,182 @@
-"""A progress display on the terminal: iterations, speed, time left and loss, and a second bar for validation."""
+"""Progress bars on the terminal: iterations, speed, time left and loss."""
 
 from __future__ import annotations
 
-import contextlib
-import datetime
 import logging
 import sys
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Sequence
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.logging import MMLogger
-from mmengine.runner import BaseLoop, EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from convnext_dense.registry import HOOKS
 
-_SPEED_WINDOW = 20  # iterations
-
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Shows how far training, validation and test are, below the log lines, on an interactive terminal.
+    """Shows a bar for training, and one for validation or test, below the log lines of a terminal.
 
-    One line each: iterations done / total, iterations per second (mean of the last 20), time left, loss. The numbers
-    are those of mmengine's own timer. Where stdout is no terminal, and on all ranks but 0, nothing is shown and nothing
-    changes, so a log file or a pipe never gets control characters. While the display is alive, what mmengine's console
-    log, ``print`` and warnings write goes above it; all is put back when the run ends, also by an exception or Ctrl-C.
+    Nothing is shown where stdout is no terminal and on ranks other than 0, so a log file or a pipe
+    never gets control characters. While a bar is shown, the console log, ``print`` and warnings are
+    written above it. The terminal is restored after the run. mmengine calls no hook when a run ends
+    by an exception; the terminal is then restored when the hook is freed, at the latest when Python
+    exits.
 
     Args:
-        console: where to draw; None draws on stdout. A console that is no terminal draws nothing.
-        refresh_interval: seconds, at least, between two drawings.
+        refresh_interval: minimum number of seconds between two drawings.
     """
 
-    priority = 'VERY_LOW'  # after the hooks that write the numbers shown here
+    priority = 'VERY_LOW'  # after the hooks that log the loss
 
-    def __init__(self, console: Console | None = None, refresh_interval: float = 0.25):
-        self._console, self._refresh_interval = console, refresh_interval
+    def __init__(self, refresh_interval: float = 0.25):
+        self._refresh_interval = refresh_interval
+        self._last_refresh = 0.0
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._guarded: list[BaseLoop] = []
-        self._last_refresh = 0.0
+        self._finalizer: weakref.finalize | None = None
 
-    def before_run(self, runner) -> None:
-        console = self._console or Console()
-        if not is_main_process() or not _is_interactive(console, is_stdout=self._console is None):
+    def before_run(self, runner: Runner) -> None:
+        self.after_run(runner)  # an earlier run may have ended by an exception
+        console = Console()
+        if not is_main_process() or not _is_interactive(console):
             return
-        # No hook is called when a loop ends by an exception, so the loops themselves are guarded.
-        for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
-            if isinstance(loop, BaseLoop):
-                self._guard(loop, console)
+        self._progress = _make_progress(console)
+        self._progress.start()
+        streams = _redirect_log(runner.logger)
+        self._finalizer = weakref.finalize(self, _stop, self._progress, streams)
 
-    def before_train(self, runner) -> None:
+    def after_run(self, runner: Runner) -> None:
+        if self._finalizer is not None:
+            self._finalizer()
+            self._finalizer = None
+        self._progress = None
+        self._tasks.clear()
+
+    def before_train(self, runner: Runner) -> None:
         self._add('train', runner.max_iters, completed=runner.iter)
 
-    def before_train_epoch(self, runner) -> None:
-        if isinstance(runner._train_loop, EpochBasedTrainLoop):
+    def before_train_epoch(self, runner: Runner) -> None:
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
             self._update('train', description=f'epoch {runner.epoch + 1}/{runner.max_epochs}')
 
-    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        self._update('train', completed=runner.iter + 1, hub=runner.message_hub)
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        self._update('train', completed=runner.iter + 1, loss=_format_loss(runner))
 
-    def after_train(self, runner) -> None:
-        self._update('train', completed=runner.iter, hub=runner.message_hub, is_last=True)
-
-    def before_val(self, runner) -> None:
+    def before_val(self, runner: Runner) -> None:
         self._add('val', len(runner.val_dataloader))
 
-    def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        self._update('val', completed=batch_idx + 1, hub=runner.message_hub)
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence | None = None,
+    ) -> None:
+        self._update('val', completed=batch_idx + 1)
 
-    def after_val(self, runner) -> None:
-        self._remove('val')
+    def after_val(self, runner: Runner) -> None:
+        if self._progress is not None:
+            self._progress.remove_task(self._tasks.pop('val'))
 
-    def before_test(self, runner) -> None:
+    def before_test(self, runner: Runner) -> None:
         self._add('test', len(runner.test_dataloader))
 
-    def after_test_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        self._update('test', completed=batch_idx + 1, hub=runner.message_hub)
-
-    def after_test(self, runner) -> None:
-        self._update('test', hub=runner.message_hub, is_last=True)
-
-    def _guard(self, loop: BaseLoop, console: Console) -> None:
-        """Make ``loop.run()`` show the display for as long as it lasts, until the run ends."""
-        run = loop.run
-
-        def guarded_run(*args, **kwargs):
-            with self._alive(console):
-                return run(*args, **kwargs)
-
-        loop.run = guarded_run
-        self._guarded.append(loop)
-
-    @contextlib.contextmanager
-    def _alive(self, console: Console) -> Iterator[None]:
-        if self._progress is not None:  # validation inside training
-            yield
-            return
-        # No refresh thread: data workers are forked, and a fork must not meet a held console lock. A redirected
-        # stderr stays redirected.
-        progress = Progress(
-            TextColumn('{task.description}'),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn('{task.fields[note]}'),
-            console=console,
-            expand=True,
-            auto_refresh=False,
-            redirect_stderr=sys.stderr.isatty(),
-        )
-        with _log_through(console), progress:
-            self._progress = progress
-            try:
-                yield
-            finally:
-                self._progress = None
-                self._tasks.clear()
-                while self._guarded:
-                    vars(self._guarded.pop()).pop('run', None)
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence | None = None,
+    ) -> None:
+        self._update('test', completed=batch_idx + 1)
 
     def _add(self, name: str, total: int, completed: int = 0) -> None:
         if self._progress is not None:
-            self._remove(name)
-            self._tasks[name] = self._progress.add_task(
-                name, total=total, completed=completed, note=''
-            )
-            self._refresh()
+            task = self._progress.add_task(name, total=total, completed=completed, loss='')
+            self._tasks[name] = task
+            self._progress.refresh()
 
-    def _update(self, name: str, hub=None, is_last: bool = False, **fields) -> None:
-        if self._progress is None or name not in self._tasks:
+    def _update(self, name: str, **fields: object) -> None:
+        if self._progress is None:
             return
-        due = is_last or time.monotonic() - self._last_refresh >= self._refresh_interval
-        if hub is not None and due:
-            fields['note'] = _format_note(hub, name)
         self._progress.update(self._tasks[name], **fields)
-        if due:
-            self._refresh()
-
-    def _remove(self, name: str) -> None:
-        if self._progress is not None and name in self._tasks:
-            self._progress.remove_task(self._tasks.pop(name))
-            self._refresh()
-
-    def _refresh(self) -> None:
-        if self._progress is not None:
-            self._last_refresh = time.monotonic()
+        now = time.monotonic()
+        if now - self._last_refresh >= self._refresh_interval:
+            self._last_refresh = now
             self._progress.refresh()
 
 
-class _ConsoleStream:
-    """A text stream that writes above the display; colours stay, long lines are wrapped by the terminal alone."""
+class _SpeedColumn(ProgressColumn):
+    """Iterations per second, measured over the last 30 seconds."""
 
-    def __init__(self, console: Console):
-        self._console = console
-
-    def write(self, text: str) -> int:
-        self._console.print(
-            Text.from_ansi(text.removesuffix('\n')), soft_wrap=True, highlight=False
-        )
-        return len(text)
-
-    def flush(self) -> None:
-        self._console.file.flush()
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if speed is None:
+            return Text('')
+        return Text(f'{speed:.3g} it/s')
 
 
-@contextlib.contextmanager
-def _log_through(console: Console) -> Iterator[None]:
-    """Lead mmengine's console log handlers through ``console``; handlers of files are left alone."""
-    handlers = [
-        handler
-        for logger in MMLogger._instance_dict.values()
-        for handler in logger.handlers
-        if _writes_to_terminal(handler)
-    ]
-    streams = [handler.setStream(_ConsoleStream(console)) for handler in handlers]
-    try:
-        yield
-    finally:
-        for handler, stream in zip(handlers, streams):
-            handler.setStream(stream)
-
-
-def _writes_to_terminal(handler: logging.Handler) -> bool:
-    if not isinstance(handler, logging.StreamHandler) or isinstance(handler, logging.FileHandler):
-        return False
-    return (
-        handler.stream in (sys.stdout, sys.__stdout__) or getattr(handler.stream, 'isatty', bool)()
+def _make_progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn('{task.description}'),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        _SpeedColumn(),
+        TextColumn('eta'),
+        TimeRemainingColumn(),
+        TextColumn('{task.fields[loss]}'),
+        console=console,
+        expand=True,
+        # No thread that draws: data workers are forked, and a fork must not copy a held lock.
+        auto_refresh=False,
+        # A stderr that goes to a file stays there.
+        redirect_stderr=sys.stderr.isatty(),
     )
 
 
-def _is_interactive(console: Console, is_stdout: bool) -> bool:
-    # rich calls a pipe a terminal when FORCE_COLOR is set, as it is on some build servers: ask stdout itself.
-    return (
-        console.is_terminal
-        and not console.is_dumb_terminal
-        and (not is_stdout or sys.stdout.isatty())
-    )
+def _is_interactive(console: Console) -> bool:
+    # With FORCE_COLOR set, as on some build servers, rich takes a pipe for a terminal.
+    return sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal
 
 
-def _format_note(hub, mode: str) -> str:
-    """'12.3 it/s  eta 0:01:02  loss 0.4321' from the scalars that mmengine's timer and model outputs have written."""
-    scalars, eta = hub.log_scalars, hub.get_info('eta')
-    seconds = scalars[f'{mode}/time'].mean(_SPEED_WINDOW) if f'{mode}/time' in scalars else 0.0
-    parts = [f'{1 / seconds:.{2 if seconds > 0.1 else 0}f} it/s'] if seconds > 0 else []
-    parts += [f'eta {datetime.timedelta(seconds=int(eta))}'] if eta is not None else []
-    parts += (
-        [f'loss {scalars["train/loss"].current():.4f}']
-        if mode == 'train' and 'train/loss' in scalars
-        else []
-    )
-    return '  '.join(parts)
+def _redirect_log(logger: logging.Logger) -> list[tuple[logging.StreamHandler, object]]:
+    """Make the console log write to rich's ``sys.stdout``; return the handlers and old streams."""
+    redirected = []
+    for handler in logger.handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream.isatty():
+            redirected.append((handler, handler.setStream(sys.stdout)))
+    return redirected
+
+
+def _stop(progress: Progress, streams: list[tuple[logging.StreamHandler, object]]) -> None:
+    """Draw the bars a last time, then restore the cursor, stdout, stderr and the log."""
+    progress.stop()
+    for handler, stream in streams:
+        handler.setStream(stream)
+
+
+def _format_loss(runner: Runner) -> str:
+    if 'train/loss' not in runner.message_hub.log_scalars:
+        return ''
+    return f'loss {runner.message_hub.get_scalar("train/loss").current():.4f}'
