@@ -1,5 +1,5 @@
 """Metrics, and the scores of a test run."""
 
-from convnext_dense.evaluation.metrics import TopKAccuracy
+from convnext_dense.evaluation.accuracy import TopKAccuracy
 
 __all__ = ['TopKAccuracy']

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
-from convnext_dense.evaluation.coco_scores import score_coco_classes
+from convnext_dense.evaluation.class_ap import score_coco_classes
 
 _COCO = re.compile(r'(?:coco/)?(bbox|segm)_mAP(?:_(50|75|s|m|l))?')
 _KINDS = {'bbox': 'box', 'segm': 'mask'}

@@ -14,7 +14,7 @@ from pycocotools import mask as rle
 from rich.console import Console
 
 import convnext_dense  # noqa: F401  (before mmdet and mmseg: it stands in for mmcv's compiled ops)
-from convnext_dense.evaluation.coco_scores import score_coco_classes
+from convnext_dense.evaluation.class_ap import score_coco_classes
 from convnext_dense.evaluation.scores import print_scores, run_test, score_areas, write_scores
 
 
