@@ -22,7 +22,8 @@ from convnext_dense.apis.recipes import format_recipes, read_scores
 from convnext_dense.apis.sample import use_sample
 from convnext_dense.apis.summary import print_summary
 from convnext_dense.checkpoints.convert_file import LAYOUT_NAMES, convert_checkpoint
-from convnext_dense.evaluation.scores import print_scores, run_test, write_scores
+from convnext_dense.evaluation.scores import run_test, write_scores
+from convnext_dense.evaluation.tables import print_scores
 
 __all__ = [
     'LAYOUT_NAMES',

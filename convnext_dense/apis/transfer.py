@@ -27,7 +27,7 @@ from convnext_dense.apis.config import (
 )
 from convnext_dense.apis.summary import get_last_scores
 from convnext_dense.data.sample_folder import read_stamp
-from convnext_dense.evaluation.scores import write_scores
+from convnext_dense.evaluation.scores import Scores, write_scores
 
 ARMS = ('random', 'transferred')
 
@@ -116,7 +116,7 @@ def train_part(cfg: Config, work_dir: str | Path) -> dict:
     scores, checkpoint = _train(cfg)
     gc.collect()  # ends loaders' workers: their time counts once they are gone
     write_scores(
-        dict(metrics=scores),
+        Scores(scores),
         path,
         cfg.filename,
         checkpoint,

@@ -7,6 +7,7 @@ import sys
 import time
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -117,7 +118,7 @@ class ProgressHook(Hook):
             self._tasks[name] = task
             self._progress.refresh()
 
-    def _update(self, name: str, **fields: object) -> None:
+    def _update(self, name: str, **fields: Any) -> None:
         if self._progress is None:
             return
         self._progress.update(self._tasks[name], **fields)

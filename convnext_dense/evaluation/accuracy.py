@@ -1,4 +1,4 @@
-"""Top-k accuracy."""
+"""Top-k accuracy of a classifier."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from convnext_dense.registry import METRICS
 
 @METRICS.register_module()
 class TopKAccuracy(BaseMetric):
-    """``top1``, ``top5``, ...: per cent of the images whose label is among the k classes of the highest scores.
+    """Percentage of images whose label is among the k classes with the highest scores.
 
-    Each prediction must hold ``pred_scores`` (K,) and ``gt_label``. k is cut to the number of classes.
+    The results are named ``top1``, ``top5``, ... Each prediction must hold ``pred_scores`` of shape
+    (K,) and ``gt_label``. A k larger than the number of classes K counts all classes.
+
+    Args:
+        topk: the values of k, each 1 or more.
+        collect_device: where the results of all ranks are gathered, 'cpu' or 'gpu'.
+
+    Raises:
+        ValueError: ``topk`` is empty or holds a number below 1; a prediction has no ``gt_label``.
     """
 
     default_prefix = ''
@@ -25,20 +33,21 @@ class TopKAccuracy(BaseMetric):
             raise ValueError(f'topk must hold numbers of 1 or more; got {topk!r}')
         self.topk = tuple(topk)
 
-    def process(self, data_batch, data_samples: Sequence[dict]) -> None:
-        if missing := [i for i, sample in enumerate(data_samples) if 'gt_label' not in sample]:
+    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
+        unlabeled = [i for i, sample in enumerate(data_samples) if 'gt_label' not in sample]
+        if unlabeled:
             raise ValueError(
-                f'images {missing[:3]} of the batch have no gt_label: accuracy needs labels'
+                f'images {unlabeled[:3]} of the batch have no gt_label: accuracy needs labels'
             )
-        scores = torch.stack([sample['pred_scores'] for sample in data_samples])
-        labels = torch.stack(
-            [torch.as_tensor(sample['gt_label'], device=scores.device) for sample in data_samples]
-        )
-        hits = (
-            scores.topk(min(max(self.topk), scores.shape[1])).indices == labels[:, None]
-        )  # (N, largest k)
-        self.results += torch.stack([hits[:, :k].any(dim=1) for k in self.topk], dim=1).tolist()
+        scores = torch.stack([sample['pred_scores'] for sample in data_samples])  # (N, K)
+        labels = torch.tensor([int(sample['gt_label']) for sample in data_samples])  # (N,)
+        largest_k = min(max(self.topk), scores.shape[1])
+        # A NaN is ranked as the largest score, so a diverged network does not look right.
+        best = scores.topk(largest_k).indices.cpu()
+        hits = best == labels[:, None]  # (N, largest k)
+        for hit in hits:
+            self.results.append([bool(hit[:k].any()) for k in self.topk])
 
     def compute_metrics(self, results: list[list[bool]]) -> dict[str, float]:
         means = torch.tensor(results, dtype=torch.float64).mean(dim=0) * 100
-        return {f'top{k}': mean.item() for k, mean in zip(self.topk, means)}
+        return {f'top{k}': mean.item() for k, mean in zip(self.topk, means, strict=True)}

@@ -1,4 +1,4 @@
-"""Accuracy against numbers counted by hand, and against timm's."""
+"""Top-k accuracy: against numbers counted by hand, and against timm."""
 
 import pytest
 import torch
@@ -9,7 +9,9 @@ from convnext_dense.registry import METRICS
 
 
 def evaluate(metric, scores, labels, batch=2):
-    samples = [dict(pred_scores=s, gt_label=k) for s, k in zip(scores, labels)]
+    samples = []
+    for pred_scores, gt_label in zip(scores, labels, strict=True):
+        samples.append(dict(pred_scores=pred_scores, gt_label=gt_label))
     for i in range(0, len(samples), batch):
         metric.process(None, samples[i : i + batch])
     return metric.evaluate(len(samples))
@@ -22,27 +24,25 @@ def test_counted_by_hand():
     assert evaluate(metric, scores, labels) == {'top1': 50.0, 'top2': 75.0, 'top5': 100.0}
 
 
-def test_equals_timms():
-    scores, labels = torch.randn(64, 20), torch.randint(0, 20, (64,))
+def test_equals_timm():
+    scores = torch.randn(64, 20)
+    labels = torch.randint(0, 20, (64,))
+    result = evaluate(TopKAccuracy(), scores, labels, batch=10)
     expected = [value.item() for value in accuracy(scores, labels, topk=(1, 5))]
-    assert list(evaluate(TopKAccuracy(), scores, labels, batch=10).values()) == pytest.approx(
-        expected
-    )
+    assert list(result.values()) == pytest.approx(expected)
 
 
-def test_a_diverged_network_does_not_look_right():
-    assert (
-        evaluate(TopKAccuracy((1,)), torch.full((20, 10), float('nan')), torch.arange(20) % 10)[
-            'top1'
-        ]
-        < 20
-    )
+def test_nan_scores_are_not_right():
+    scores = torch.full((20, 10), float('nan'))
+    assert evaluate(TopKAccuracy((1,)), scores, torch.arange(20) % 10)['top1'] < 20
 
 
-def test_bad_arguments():
+def test_topk_must_not_be_empty():
     with pytest.raises(ValueError, match='topk'):
         TopKAccuracy(())
+
+
+def test_image_without_label_raises():
+    samples = [dict(pred_scores=torch.ones(2), gt_label=1), dict(pred_scores=torch.ones(2))]
     with pytest.raises(ValueError, match=r'images \[1\] of the batch have no gt_label'):
-        TopKAccuracy().process(
-            None, [dict(pred_scores=torch.ones(2), gt_label=1), dict(pred_scores=torch.ones(2))]
-        )
+        TopKAccuracy().process(None, samples)
