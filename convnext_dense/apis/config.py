@@ -11,12 +11,9 @@ from mmengine.logging import print_log
 
 from convnext_dense.checkpoints.sources import is_remote
 from convnext_dense.data.missing import why_missing
+from convnext_dense.errors import ConfigError
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-
-
-class ConfigError(ValueError):
-    """A config that cannot run as it is; the message says why and what to do."""
 
 
 def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
+from convnext_dense.errors import CheckpointError, CheckpointNotFoundError
 
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be fetched, read or loaded; the message says why and what to do."""
-
-
-class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
-    """No such file, folder or part of a split checkpoint."""
-
-    __str__ = ValueError.__str__
+__all__ = ['CheckpointError', 'CheckpointNotFoundError', 'first_line']
 
 
 def first_line(error: BaseException | None) -> str:

@@ -1,29 +1,20 @@
 """Time and memory of our backbone and of every installed library's, on your machine.
 
-python tools/benchmark.py
-python tools/benchmark.py --arch base --shape 16x3x512x512 --device cuda --dtype bf16 --compile default max-autotune
-python tools/benchmark.py --scaling size --networks ours timm
+convnext-dense benchmark
+convnext-dense benchmark --arch base --shape 16x3x512x512 --device cuda --dtype bf16
+convnext-dense benchmark --scaling size --networks ours timm
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(
-    0, str(Path(__file__).resolve().parents[1])
-)  # works from a checkout that is not installed
 
-import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
-from convnext_dense.apis import ConfigError  # noqa: E402
-from convnext_dense.benchmark import compare, outputs, plan, report, scaling  # noqa: E402
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    from convnext_dense.benchmark import plan, scaling
 
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
     parser.add_argument(
         '--arch', default='tiny', help='atto ... xxlarge, v2_atto ... v2_huge (default: tiny)'
     )
@@ -42,7 +33,7 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=['all'],
         metavar='NAME',
-        help=f'all, peers, or any of {", ".join(map(repr, plan.NETWORKS))} (default: all installed)',
+        help=f'all, peers, or some of {", ".join(map(repr, plan.NETWORKS))} (default: all)',
     )
     parser.add_argument(
         '--memory-format',
@@ -57,7 +48,7 @@ def parse_args() -> argparse.Namespace:
         default=[],
         choices=plan.COMPILE_MODES,
         metavar='MODE',
-        help='also under torch.compile: default, max-autotune, ...; about a minute for each network',
+        help='also under torch.compile: default, max-autotune, ...; about a minute per network',
     )
     parser.add_argument(
         '--dtype', default='fp32', choices=plan.DTYPES, help='of autocast (default: fp32, none)'
@@ -76,7 +67,7 @@ def parse_args() -> argparse.Namespace:
         '--malloc',
         default='default',
         choices=plan.MALLOCS,
-        help='keep: glibc keeps freed blocks, which saves page faults; exact: for peaks, not for times',
+        help='keep: glibc keeps freed blocks, which saves page faults; exact: for peaks, not times',
     )
     parser.add_argument(
         '--scaling', choices=list(scaling.AXES), help='measure along an axis, not at one shape'
@@ -99,20 +90,18 @@ def parse_args() -> argparse.Namespace:
         default=Path('work_dirs/benchmark'),
         help='folder of tables, JSON and pictures (default: %(default)s)',
     )
-    return parser.parse_args()
 
 
-def main() -> int:
-    args = parse_args()
-    try:
-        names, device = plan.choose(args.networks), args.device or plan.default_device()
-        plan.check_modes(names, args.mode)
-        plan.check(args.arch, device, args.rounds, args.drop_path, args.threads)
-        scaling.check(args.scaling, args.values)
-        shape = plan.parse_shape(args.shape)
-        outputs.make_folder(args.out)
-    except ConfigError as error:
-        sys.exit(f'error: {error}')
+def run(args: argparse.Namespace) -> int:
+    """Measure, print the tables and write them; 1 if a network could not be measured."""
+    from convnext_dense.benchmark import compare, outputs, plan, report, scaling
+
+    names, device = plan.choose(args.networks), args.device or plan.default_device()
+    plan.check_modes(names, args.mode)
+    plan.check(args.arch, device, args.rounds, args.drop_path, args.threads)
+    scaling.check(args.scaling, args.values)
+    shape = plan.parse_shape(args.shape)
+    outputs.make_folder(args.out)
     # The first run of a turn takes memory from the system that a training loop has all along.
     failed, turn = (
         False,
@@ -145,7 +134,3 @@ def main() -> int:
         print(written[0].read_text(encoding='utf-8'))
         print('Written:', *written)
     return int(failed)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

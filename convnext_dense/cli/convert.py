@@ -1,24 +1,23 @@
-"""Convert a ConvNeXt checkpoint to another library's names: python tools/convert.py SRC DST --to timm"""
+"""Convert a ConvNeXt checkpoint to the names of another library.
+
+The checkpoint may hold the backbone alone, a classifier, or a whole detector or segmentor. The
+layout of the source is detected; docs/checkpoints.md says what each layout can hold.
+
+convnext-dense convert convnext_tiny_1k_224_ema.pth tiny.safetensors --to timm
+"""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(
-    0, str(Path(__file__).resolve().parents[1])
-)  # works from a checkout that is not installed
-
-import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
-from convnext_dense import apis  # noqa: E402
+from convnext_dense.cli import options
+from convnext_dense.errors import CheckpointError
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Convert a ConvNeXt checkpoint, alone or in a detector or segmentor, to the names of another '
-        'library. The layout of the source is found out; docs/checkpoints.md says what each can hold.'
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    from convnext_dense.checkpoints.convert_file import LAYOUT_NAMES
+
     parser.add_argument(
         'source', metavar='SRC', help="path, https:// address, 'timm:NAME' or 'hf-hub:ORG/NAME'"
     )
@@ -28,32 +27,27 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--to',
         default='facebook',
-        choices=apis.LAYOUT_NAMES,
+        choices=LAYOUT_NAMES,
         metavar='LAYOUT',
-        help=f'one of {", ".join(apis.LAYOUT_NAMES)} (default: facebook, which is ours too)',
+        help=f'one of {", ".join(LAYOUT_NAMES)} (default: facebook, which is ours too)',
     )
     parser.add_argument(
         '--ema',
         action=argparse.BooleanOptionalAction,
-        help='the averaged, or the plain weights; default: those that the writing library would load',
+        help='the averaged or the plain weights (default: those that the library would load)',
     )
-    parser.add_argument(
-        '--trust-pickle',
-        action='store_true',
-        help='where a checkpoint is refused as it could run '
-        'code: LET IT RUN, with your rights. For files whose maker you trust',
-    )
+    options.add_trust_pickle(parser)
     parser.add_argument('--force', action='store_true', help='replace DST if it exists')
-    return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """Convert, and print a report."""
+    from convnext_dense.checkpoints.convert_file import convert_checkpoint
+
     try:
-        print(apis.convert_checkpoint(**vars(args)))
-    except (apis.CheckpointError, OSError) as error:
-        sys.exit(f'error: {error}')
-
-
-if __name__ == '__main__':
-    main()
+        report = convert_checkpoint(
+            args.source, args.path, args.to, args.ema, args.trust_pickle, args.force
+        )
+    except OSError as error:
+        raise CheckpointError(str(error)) from error
+    print(report)

@@ -1,30 +1,20 @@
 """Pretrain a classifier, then train segmentation with and without its weights, over several seeds.
 
-python tools/pretrain_transfer.py
-python tools/pretrain_transfer.py --seeds 0 --iters 100 --checkpoint CLASSIFIER.pth
+Parts that are finished in the work dir are not run again.
+
+convnext-dense transfer
+convnext-dense transfer --seeds 0 --iters 100 --checkpoint CLASSIFIER.pth
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-sys.path.insert(
-    0, str(Path(__file__).resolve().parents[1])
-)  # works from a checkout that is not installed
 
-import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compiled ops)
-from convnext_dense import apis  # noqa: E402
-from convnext_dense.apis import transfer  # noqa: E402
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Pretrain a classifier, then train segmentation with and without its '
-        'weights. Parts that are finished in the work dir are not run again.'
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument(
         '--pretrain-config',
         default='configs/convnext_atto_sample.py',
@@ -57,24 +47,24 @@ def parse_args() -> argparse.Namespace:
         default=Path('work_dirs/pretrain_transfer'),
         help='folder of logs, checkpoints and transfer.json (default: %(default)s)',
     )
-    return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """Run what is missing, print the comparison and write it as JSON."""
+    from convnext_dense import apis
+    from convnext_dense.apis import transfer
+
     apis.allow_training_checkpoints()
-    try:
-        pretrained = None
-        if not args.checkpoint:
-            pretrained = transfer.train_part(
-                apis.load_config(args.pretrain_config), args.work_dir / 'pretrain'
-            )
-        checkpoint = apis.require_checkpoint(args.checkpoint or pretrained['checkpoint'])
-        runs = transfer.compare_transfer(
-            args.config, checkpoint, args.seeds, args.iters, not args.plain, args.work_dir
-        )
-    except (apis.ConfigError, apis.CheckpointError) as error:
-        sys.exit(f'error: {error}')
+    pretrained = None
+    checkpoint = args.checkpoint
+    if not checkpoint:
+        cfg = apis.load_config(args.pretrain_config)
+        pretrained = transfer.train_part(cfg, args.work_dir / 'pretrain')
+        checkpoint = pretrained['checkpoint']
+    apis.require_checkpoint(checkpoint)
+    runs = transfer.compare_transfer(
+        args.config, checkpoint, args.seeds, args.iters, not args.plain, args.work_dir
+    )
     summary = transfer.summarize_transfer(runs)
     transfer.print_transfer(summary)
     if pretrained:
@@ -93,7 +83,3 @@ def main() -> None:
     path = args.work_dir / 'transfer.json'
     path.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
     print(f'scores, checkpoints and logs: {path}')
-
-
-if __name__ == '__main__':
-    main()

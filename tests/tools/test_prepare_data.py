@@ -39,7 +39,7 @@ def test_sample_then_check(tmp_path):
     [
         (('sample', '--train', 0), 1, 'num_train=0'),
         (('ade20k',), 2, '--root'),
-        ((), 2, 'command'),
+        ((), 2, 'ACTION'),
     ],
 )
 def test_wrong_arguments(tmp_path, args, code, message):
