@@ -1,4 +1,4 @@
-"""Drawing of results, and the hooks that draw them during evaluation."""
+"""Draws results, and the hooks that do so during evaluation."""
 
 from convnext_dense.visualization.hooks import DetectionPictureHook, SegmentationPictureHook
 
