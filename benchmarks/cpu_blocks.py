@@ -1,8 +1,8 @@
-"""A block's lean form against 'plain' on maps of many sizes, on this machine's CPU: why ``lean.SMALL`` is what it is.
+"""A block's lean form against 'plain' on maps of many sizes, on this machine's CPU: why ``path.SMALL_MAP`` is what it is.
 
     python benchmarks/cpu_blocks.py [--dims 40 96 192 384 768] [--sides 4 8 16 32 64] [--threads 2]
 
-Each cell: the lean form's time over that of 'plain', so above 1 'plain' is faster; ``*``: 'default' runs as 'plain' (a
+Each cell: the lean form's time over that of 'full', so above 1 'plain' is faster; ``*``: 'auto' runs as 'full' (a
 block after ``optimize_for_inference()`` in the rows 'packed'). One image, fp32, the forms in turn, medians.
 """
 
@@ -23,10 +23,9 @@ from cpu_operations import time_in_turn  # noqa: E402
 from convnext_dense.apis.config import ConfigError  # noqa: E402
 from convnext_dense.benchmark import outputs  # noqa: E402
 from convnext_dense.benchmark.report import describe_system, format_table, name_cpu, write_json  # noqa: E402
-from convnext_dense.layers import ConvNeXtBlock, lean  # noqa: E402
+from convnext_dense.layers import ConvNeXtBlock  # noqa: E402
 
 MODES = ('train', 'forward', 'packed')
-SMALL = lean.SMALL
 LARGEST = 2**19  # elements: larger maps are not measured
 
 
@@ -48,18 +47,17 @@ def measure(dim: int, side: int, mode: str, rounds: int) -> dict:
     )
     blocks = {
         form: ConvNeXtBlock(dim, memory=memory).train(mode == 'train')
-        for form, memory in (('lean', 'default'), ('plain', 'plain'))
+        for form, memory in (('lean', 'half'), ('plain', 'full'))
     }
     blocks['lean'].optimized = mode == 'packed'
     steps = {
         form: functools.partial(step, block, x, torch.randn_like(x), mode)
         for form, block in blocks.items()
     }
-    lean.SMALL = 0  # measures the lean form, whatever is chosen
     seconds = time_in_turn(steps, rounds, untimed=4)
-    lean.SMALL = SMALL
+    blocks['lean'].memory = 'auto'
     with torch.set_grad_enabled(mode == 'train'):
-        chosen = 'plain' if blocks['lean'].why_plain(x) else 'lean'
+        chosen = 'plain' if blocks['lean'].why_full(x) else 'lean'
     return dict(mode=mode, dim=dim, side=side, **seconds, chosen=chosen)
 
 
@@ -102,7 +100,7 @@ def main() -> None:
             table.append((mode, str(dim), *cells, *['-'] * (len(args.sides) - len(cells))))
     print(f'{name_cpu()}, {torch.get_num_threads()} threads, torch {torch.__version__}')
     print(
-        f"Time of the lean form over that of 'plain'; *: 'default' runs as 'plain'; -: over {LARGEST} elements\n"
+        f"Time of the lean form over that of 'full'; *: 'auto' runs as 'full'; -: over {LARGEST} elements\n"
     )
     print(format_table(('', 'channels', *(f'{side} x {side}' for side in args.sides)), table))
     write_json(

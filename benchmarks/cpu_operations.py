@@ -2,7 +2,7 @@
 
     python benchmarks/cpu_operations.py [--size 512] [--batch 1] [--threads 2]
 
-``*`` marks what ``ops.products`` and ``ops.cpu`` choose here. In fp32; ways are measured in turn.
+``*`` marks what ``ops.matmul`` and ``ops.cpu_ops`` choose here. In fp32; ways are measured in turn.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ sys.path.insert(
 import torch  # noqa: E402
 
 from convnext_dense.benchmark.report import format_table, name_cpu  # noqa: E402
-from convnext_dense.ops import cpu, products  # noqa: E402
+from convnext_dense.ops import cpu_ops, matmul  # noqa: E402
 from convnext_dense.variants import get_variant  # noqa: E402
 
 
@@ -52,8 +52,8 @@ def measure_stage(batch: int, side: int, dim: int) -> list[tuple[str, ...]]:
     found = [
         (
             'depthwise weight gradient',
-            {name: lambda way=way: way(grad, x) for name, way in cpu._WAYS.items()},
-            cpu._way(x),
+            {name: lambda way=way: way(grad, x) for name, way in cpu_ops.DEPTHWISE_METHODS.items()},
+            cpu_ops.choose_depthwise_method(x),
         )
     ]
     found += [
@@ -61,17 +61,17 @@ def measure_stage(batch: int, side: int, dim: int) -> list[tuple[str, ...]]:
             'pwconv1',
             {
                 name: lambda way=way: way(rows, weight, bias)
-                for name, way in products._LINEAR.items()
+                for name, way in matmul.METHODS['linear'].items()
             },
-            products._way('linear', rows, weight.shape),
+            matmul.choose_method('linear', rows, weight.shape),
         ),
         (
             "pwconv1's weight gradient",
             {
                 name: lambda way=way: way(hidden, rows)
-                for name, way in products._WEIGHT_GRAD.items()
+                for name, way in matmul.METHODS['weight_grad'].items()
             },
-            products._way('weight_grad', rows, weight.shape),
+            matmul.choose_method('weight_grad', rows, weight.shape),
         ),
     ]
     return [

@@ -45,10 +45,10 @@ from convnext_dense.benchmark.step import Step  # noqa: E402
 CONFIGS = ['configs/upernet_convnext_t_ade20k.py', 'configs/mask_rcnn_convnext_t_coco.py']
 # mode -> settings of the backbone
 MODES = {
-    'plain': dict(memory='plain'),
-    'default': dict(memory='default'),
+    'plain': dict(memory='full'),
+    'default': dict(memory='half'),
     'low': dict(memory='low'),
-    'plain, with_cp': dict(memory='plain', with_cp=True),
+    'plain, with_cp': dict(memory='full', with_cp=True),
 }
 COLUMNS = (
     'mode',

@@ -39,20 +39,19 @@ import convnext_dense  # noqa: E402, F401  (first: it stands in for mmcv's compi
 from convnext_dense import apis  # noqa: E402
 from convnext_dense.benchmark.plan import default_device  # noqa: E402
 from convnext_dense.benchmark.report import describe_system, format_table, log, write_json  # noqa: E402
-from convnext_dense.layers import lean  # noqa: E402
 
 THREADS, NUDGED = ', other threads', ', weights nudged'
 # run -> settings of the backbone
 RUNS = {
-    'fp32 plain': dict(memory='plain'),
-    'fp32 plain' + THREADS: dict(memory='plain'),
-    'fp32 plain' + NUDGED: dict(memory='plain'),
-    'fp32 default': dict(memory='default'),
+    'fp32 plain': dict(memory='full'),
+    'fp32 plain' + THREADS: dict(memory='full'),
+    'fp32 plain' + NUDGED: dict(memory='full'),
+    'fp32 default': dict(memory='half'),
     'fp32 low': dict(memory='low'),
-    'bf16 plain': dict(memory='plain'),
-    'bf16 plain' + NUDGED: dict(memory='plain'),
-    'bf16 default': dict(memory='default'),
-    'bf16 default, residual bf16': dict(memory='default', residual_dtype='bfloat16'),
+    'bf16 plain': dict(memory='full'),
+    'bf16 plain' + NUDGED: dict(memory='full'),
+    'bf16 default': dict(memory='half'),
+    'bf16 default, residual bf16': dict(memory='half', residual_dtype='bfloat16'),
 }
 
 
@@ -136,7 +135,6 @@ def make_config(args: argparse.Namespace, run: str) -> Config:
 
 def work(args: argparse.Namespace) -> None:
     """One run in this process."""
-    lean.SMALL = 0
     start = time.perf_counter()
     runner = Runner.from_cfg(make_config(args, args.work))
     eps = torch.finfo(torch.bfloat16 if args.work.startswith('bf16') else torch.float32).eps

@@ -61,12 +61,6 @@ def fixed_seeds():
 
 
 @pytest.fixture(autouse=True)
-def lean_however_small(monkeypatch):
-    """Maps of tests are small: where 'plain' would be faster, the block is tested in its lean form all the same."""
-    monkeypatch.setattr('convnext_dense.layers.lean.SMALL', 0)
-
-
-@pytest.fixture(autouse=True)
 def no_default_scope():
     """A test's default scope (mmdet, mmseg) is not the next one's: mmdet warns when it finds another."""
     yield

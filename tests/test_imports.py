@@ -19,8 +19,8 @@ MAY_IMPORT = {
     'errors': set(),
     'registry': {'mmengine'},
     'variants': set(),
-    'kernels': {'torch', 'triton'},
-    'ops': {'torch', 'triton', '.kernels'},
+    'ops': {'torch'},
+    'kernels': {'torch', 'triton', '.ops'},
     'layers': {'torch', 'timm', '.variants', '.ops'},
     'checkpoints': {
         'numpy',

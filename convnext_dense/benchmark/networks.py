@@ -118,7 +118,7 @@ def _build_ours_low(variant: Variant, drop_path_rate: float) -> nn.Module:
 
 
 def _build_ours_plain(variant: Variant, drop_path_rate: float) -> nn.Module:
-    return _build_ours(variant, drop_path_rate, memory='plain')
+    return _build_ours(variant, drop_path_rate, memory='full')
 
 
 # name -> (builder, the package that it needs). 'ours inference' is made ready by `prepare`, after it was moved.

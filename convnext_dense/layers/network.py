@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from convnext_dense.layers.block import ConvNeXtBlock, transforms
+from convnext_dense.layers.block import ConvNeXtBlock
 from convnext_dense.layers.norm import LayerNorm2d
+from convnext_dense.layers.path import active_transforms
 from convnext_dense.variants import get_variant
 
 
@@ -61,7 +62,7 @@ class ConvNeXt(nn.Module):
         norm_eval: bool = False,
         with_cp: bool = False,
         output_stride: int = 32,
-        memory: str = 'default',
+        memory: str = 'auto',
         residual_dtype: str | torch.dtype | None = None,
     ):
         super().__init__()
@@ -127,7 +128,7 @@ class ConvNeXt(nn.Module):
         """The raw map of every built stage, (N, dims[i], H / strides[i], W / strides[i]), channels_last strides."""
         self._check_input(x)
         x = x.contiguous(memory_format=torch.channels_last)
-        low = self.memory == 'low' and torch.is_grad_enabled() and not transforms()
+        low = self.memory == 'low' and torch.is_grad_enabled() and not list(active_transforms())
         maps = []
         for downsample, stage in zip(self.downsample_layers, self.stages):
             x = (

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from convnext_dense.ops import dispatch, functional
+from convnext_dense.ops import TORCH_OPS
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -16,19 +16,12 @@ class LayerNorm2d(nn.LayerNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.permute(0, 2, 3, 1)
-        if dispatch.choose('layer_norm', rows, self.weight, self.bias) == 'triton':
-            rows = (
-                rows.float() if torch.is_autocast_enabled(x.device.type) else rows
-            )  # as autocast does on GPUs
-            return functional.layer_norm(rows, self.weight, self.bias, self.eps)[0].permute(
-                0, 3, 1, 2
-            )
-        return super().forward(rows).permute(0, 3, 1, 2)
+        y = super().forward(x.permute(0, 2, 3, 1))  # (N, H, W, C)
+        return y.permute(0, 3, 1, 2)  # (N, C, H, W)
 
 
 class GlobalResponseNorm(nn.Module):
-    """Global Response Normalization of (N, H, W, C); see :func:`convnext_dense.ops.reference.global_response_norm`.
+    """Global Response Normalization of (N, H, W, C); see :meth:`convnext_dense.ops.TorchOps.global_response_norm`.
 
     ``gamma`` and ``beta`` are (C,) and start at zero, which makes it the identity. The authors' files hold them as
     (1, 1, 1, C) and others as (1, C): both load, any other number of elements is refused by ``load_state_dict``.
@@ -41,7 +34,7 @@ class GlobalResponseNorm(nn.Module):
         self.beta = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.global_response_norm(x, self.gamma, self.beta, self.eps)
+        return TORCH_OPS.global_response_norm(x, self.gamma, self.beta, self.eps)
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         for name in ('gamma', 'beta'):

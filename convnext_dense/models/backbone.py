@@ -55,7 +55,7 @@ class ConvNeXt(layers.ConvNeXt, BaseModule):
         norm_eval: bool = False,
         with_cp: bool = False,
         output_stride: int = 32,
-        memory: str = 'default',
+        memory: str = 'auto',
         residual_dtype: str | torch.dtype | None = None,
         init_cfg: dict | None = None,
     ):

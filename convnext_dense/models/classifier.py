@@ -59,7 +59,7 @@ class ConvNeXtClassifier(layers.ConvNeXt, BaseModel):
         frozen_stages: int = 0,
         norm_eval: bool = False,
         with_cp: bool = False,
-        memory: str = 'default',
+        memory: str = 'auto',
         residual_dtype: str | torch.dtype | None = None,
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from convnext_dense import models
-from convnext_dense.layers import ConvNeXt, inference
+from convnext_dense.layers import ConvNeXt, path
 
 V1 = dict(depths=(2, 1, 1, 1), dims=(16, 24, 40, 64))
 V2 = V1 | dict(use_grn=True)
@@ -20,6 +20,7 @@ def image():
 
 def make(use_grn=False, make_model=ConvNeXt, seed=0, **kwargs):
     torch.manual_seed(seed)
+    kwargs.setdefault('memory', 'half')
     model = make_model((V2 if use_grn else V1) | kwargs.pop('arch', {}), **kwargs)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -35,7 +36,7 @@ def plain(model, image):
     """What the model gives when nothing is packed."""
     other = copy.deepcopy(model).optimize_for_inference(False)
     for block in blocks(other):
-        block.memory = 'plain'
+        block.memory = 'full'
     with torch.no_grad():
         return other(image)
 
@@ -278,12 +279,12 @@ def test_changed_parts_run_as_they_are(image):
         outputs = model(image)
     assert blocks(model)[0]._packed is None and blocks(model)[1]._packed is not None
     for block in blocks(model):
-        block.optimized, block.memory = False, 'plain'
+        block.optimized, block.memory = False, 'full'
     with torch.no_grad():
         assert all((a - e).norm() < 1e-5 * e.norm() for a, e in zip(outputs, model(image)))
 
 
-@pytest.mark.parametrize('kwargs', [dict(memory='plain'), dict(output_stride=8)], ids=str)
+@pytest.mark.parametrize('kwargs', [dict(memory='full'), dict(output_stride=8)], ids=str)
 def test_what_runs_plain_stays_so(kwargs):
     model, image = make(**kwargs).optimize_for_inference(), torch.randn(1, 3, 64, 64)
     with torch.no_grad():
@@ -294,15 +295,24 @@ def test_what_runs_plain_stays_so(kwargs):
 
 def test_without_onednn(image, monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: False)
-    assert inference.why_not(image, torch.float32) == ['this build of torch has no oneDNN']
     assert_right(make().optimize_for_inference(), image, packed=False)
 
 
-def test_why_not():
-    assert inference.why_not(torch.ones(1, 4, 4, 8), torch.float32) == []
-    assert 'the input is empty' in inference.why_not(torch.ones(0, 4, 4, 8), torch.float32)
-    assert 'float64' in inference.why_not(torch.ones(1, 4, 4, 8), torch.float64)[0]
-    assert (
-        'the input is on meta'
-        in inference.why_not(torch.ones(1, 4, 4, 8, device='meta'), torch.float32)[0]
-    )
+def test_why_not_packed():
+    block = blocks(make())[0]
+    x = torch.ones(1, 16, 4, 4)
+    reasons = [
+        'optimize_for_inference() was not called',
+        'the block is in training mode',
+        'gradients are enabled',
+    ]
+    assert list(path.why_not_packed(block, x, None)) == reasons
+    block.optimized = True
+    block.eval()
+    with torch.no_grad():
+        assert list(path.why_not_packed(block, x, None)) == []
+        (reason,) = path.why_not_packed(block, x.double(), None)
+        assert 'no packed products of torch.float64' in reason
+        assert list(path.why_not_packed(block, x[:0], None)) == ['the input is empty']
+        (reason,) = path.why_not_packed(block, x.to('meta'), None)
+        assert 'the input is on meta' in reason

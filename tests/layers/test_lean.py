@@ -14,14 +14,13 @@ GOLDEN = Path(__file__).parents[1] / 'golden'
 V1 = dict(depths=(2, 1, 1, 1), dims=(16, 24, 40, 64))
 V2 = V1 | dict(use_grn=True)
 both_versions = pytest.mark.parametrize('use_grn', [False, True], ids=['v1', 'v2'])
-both_modes = pytest.mark.parametrize('memory', ['default', 'low'])
-uses_form = pytest.mark.usefixtures('form')
+both_modes = pytest.mark.parametrize('memory', ['half', 'low'])
 half_precision = pytest.mark.parametrize(
     'dtype', [torch.bfloat16, torch.float16], ids=['bfloat16', 'float16']
 )
 
 
-def make_block(use_grn=False, memory='default', dim=16, gamma=1.0, **kwargs):
+def make_block(use_grn=False, memory='half', dim=16, gamma=1.0, **kwargs):
     """A block whose every part matters."""
     torch.manual_seed(0)
     block = ConvNeXtBlock(
@@ -81,7 +80,6 @@ def assert_equal(actual, expected, tolerance):
         assert error <= tolerance, (name, error)
 
 
-@uses_form
 @both_versions
 @both_modes
 @pytest.mark.parametrize(
@@ -91,12 +89,11 @@ def test_network_equals_plain(use_grn, memory, dtype, tolerance):
     image = torch.randn(2, 3, 70, 101).to(dtype)
     lean, plain = (
         values(make(use_grn, mode, drop_path_rate=0.3).to(dtype), image)
-        for mode in (memory, 'plain')
+        for mode in (memory, 'full')
     )
     assert_equal(lean, plain, tolerance)
 
 
-@uses_form
 @both_versions
 @both_modes
 @pytest.mark.parametrize(
@@ -107,12 +104,11 @@ def test_block_of_several_pieces_equals_plain(use_grn, memory, dtype, tolerance)
     x = torch.randn(2, 8, 41, 53).to(dtype)
     lean, plain = (
         values(make_block(use_grn, mode, 8, drop_path=0.5).to(dtype), x)
-        for mode in (memory, 'plain')
+        for mode in (memory, 'full')
     )
     assert_equal(lean, plain, tolerance)
 
 
-@uses_form
 @both_versions
 @both_modes
 def test_gradcheck(use_grn, memory):
@@ -125,36 +121,34 @@ def test_gradcheck(use_grn, memory):
     def call(x, *parameters):
         return torch.func.functional_call(block, dict(zip(names, parameters)), x)
 
-    assert block.why_plain(x) == []
+    assert block.why_full(x) == []
     assert torch.autograd.gradcheck(call, (x.requires_grad_(), *parameters), fast_mode=True)
     assert torch.autograd.gradcheck(call, (x, *(p.detach() for p in parameters)))
 
 
-@uses_form
 @both_versions
 @both_modes
 @half_precision
 def test_autocast_errs_no_more_than_plain_does(use_grn, memory, dtype):
     """At most twice as much, of each output and gradient, against fp64."""
     x = torch.randn(2, 16, 33, 40)
-    true = values(make_block(use_grn, 'plain', drop_path=0.5).double(), x.double())
+    true = values(make_block(use_grn, 'full', drop_path=0.5).double(), x.double())
     lean, plain = (
         errors(values(make_block(use_grn, mode, drop_path=0.5), x, dtype), true)
-        for mode in (memory, 'plain')
+        for mode in (memory, 'full')
     )
     for name, error in lean.items():
         assert error <= 2 * plain[name] + 1e-7, (name, error, plain[name])
 
 
-@uses_form
 @both_versions
 @both_modes
 @half_precision
 def test_network_under_autocast_errs_no_more_than_plain_does(use_grn, memory, dtype):
     image = torch.randn(2, 3, 64, 96)
-    true = values(make(use_grn, 'plain').double(), image.double())
+    true = values(make(use_grn, 'full').double(), image.double())
     lean, plain = (
-        errors(values(make(use_grn, mode), image, dtype), true) for mode in (memory, 'plain')
+        errors(values(make(use_grn, mode), image, dtype), true) for mode in (memory, 'full')
     )
     ratios = {name: error / plain[name] for name, error in lean.items()}
     assert max(ratios.values()) <= 3, max(
@@ -163,27 +157,25 @@ def test_network_under_autocast_errs_no_more_than_plain_does(use_grn, memory, dt
     assert statistics.median(ratios.values()) <= 1.1
 
 
-@uses_form
 @both_versions
 @both_modes
 @half_precision
 def test_a_model_in_half_precision_errs_no_more_than_plain_does(use_grn, memory, dtype):
     x = torch.randn(2, 16, 20, 21)
-    true = values(make_block(use_grn, 'plain').double(), x.double())
+    true = values(make_block(use_grn, 'full').double(), x.double())
     lean, plain = (
         errors(values(make_block(use_grn, mode).to(dtype), x.to(dtype)), true)
-        for mode in (memory, 'plain')
+        for mode in (memory, 'full')
     )
     for name, error in lean.items():
         assert error <= 2 * plain[name], (name, error, plain[name])
 
 
-@uses_form
 @both_versions
 def test_bf16_sums_over_a_large_map_are_wide(use_grn):
-    """torch sums the gradients by LayerNorm's weights in bf16 on a CPU: 'plain' is off by 13% here."""
+    """torch sums the gradients by LayerNorm's weights in bf16 on a CPU: 'full' is off by 13% here."""
     x = torch.randn(1, 16, 160, 160)
-    true = values(make_block(use_grn, 'plain').double(), x.double())
+    true = values(make_block(use_grn, 'full').double(), x.double())
     assert max(errors(values(make_block(use_grn), x, torch.bfloat16), true).values()) < 0.01
 
 
@@ -192,8 +184,7 @@ def read(name):
         return {key: torch.from_numpy(np.asarray(file[key])) for key in file.files}
 
 
-@uses_form
-@pytest.mark.parametrize('memory', ['low', 'plain'])  # 'default' in test_golden.py
+@pytest.mark.parametrize('memory', ['low', 'full'])  # 'default' in test_golden.py
 def test_v1_is_the_authors(memory):
     golden, gradients = read('convnext_v1_dense'), read('convnext_v1_dense_grads')
     model = models.ConvNeXt(dict(depths=(2, 2, 3, 2), dims=(8, 16, 32, 64)), memory=memory)
@@ -212,7 +203,7 @@ def test_v1_is_the_authors(memory):
     assert_equal(actual, {name: gradients[name] for name in actual}, 1e-5)
 
 
-@pytest.mark.parametrize('memory', ['low', 'plain'])
+@pytest.mark.parametrize('memory', ['low', 'full'])
 def test_v2_is_the_authors(memory):
     golden = read('convnext_v2_classifier')
     model = ConvNeXt(dict(depths=(2, 2, 3, 2), dims=(8, 16, 32, 64), use_grn=True), memory=memory)
@@ -227,25 +218,23 @@ def test_v2_is_the_authors(memory):
     assert_equal(dict(enumerate(outputs, 1)), {i: golden[f'output{i}'] for i in range(1, 5)}, 1e-5)
 
 
-@uses_form
 @both_modes
 @pytest.mark.parametrize('gamma', [0, 1e-6, 1e3])
 def test_any_layer_scale(memory, gamma):
     x = torch.randn(2, 16, 9, 11, dtype=torch.float64)
     lean, plain = (
-        values(make_block(memory=mode, gamma=gamma).double(), x) for mode in (memory, 'plain')
+        values(make_block(memory=mode, gamma=gamma).double(), x) for mode in (memory, 'full')
     )
     assert ('gamma' in lean) == (gamma > 0)
     assert_equal(lean, plain, 1e-12)
 
 
-@uses_form
 @both_modes
 @pytest.mark.parametrize('use_grn, gamma', [(False, 1e-6), (False, 1.0), (True, 1.0)], ids=str)
 def test_grad_scaler_in_fp16(use_grn, memory, gamma):
     """The first scale, 2**16, takes gradients past 65504 before layer scale is multiplied in."""
     x, results = torch.randn(2, 16, 33, 40), []
-    for mode in (memory, 'plain'):
+    for mode in (memory, 'full'):
         block = make_block(use_grn, mode, gamma=gamma)
         scaler, optimizer = (
             torch.amp.GradScaler('cpu', init_scale=2.0**16),
@@ -262,7 +251,7 @@ def test_grad_scaler_in_fp16(use_grn, memory, gamma):
     lean, plain = results
     assert all(one.isfinite().all() for one in plain.values())
     true = values(
-        make_block(use_grn, 'plain', gamma=gamma).double(),
+        make_block(use_grn, 'full', gamma=gamma).double(),
         x.double(),
         factor=1 / max(1, 1e3 * gamma),
     )
@@ -273,7 +262,6 @@ def test_grad_scaler_in_fp16(use_grn, memory, gamma):
     assert use_grn or lean['gamma'] < 1e-2
 
 
-@uses_form
 @both_versions
 @both_modes
 def test_grad_scaler_skips_a_step_that_overflows(use_grn, memory):
@@ -296,7 +284,6 @@ def test_grad_scaler_skips_a_step_that_overflows(use_grn, memory):
         assert scaler.get_scale() == 2.0**15
 
 
-@uses_form
 @both_versions
 @both_modes
 def test_dropped_samples_pass_by(use_grn, memory):
@@ -318,7 +305,7 @@ def test_dropped_samples_pass_by(use_grn, memory):
 def test_drop_path_in_a_narrow_residual_stream_is_as_long(memory, dtype):
     """1 / (1 - p) is not rounded to the input's dtype, which would stretch every branch by the same."""
     x, lengths = torch.randn(64, 16, 3, 3).to(dtype), []
-    for mode in (memory, 'plain'):
+    for mode in (memory, 'full'):
         block = make_block(memory=mode, drop_path=0.1, residual_dtype='float32').train()
         torch.manual_seed(3)
         with torch.autocast('cpu', dtype), torch.no_grad():
@@ -343,20 +330,19 @@ def saved_bytes(module, x, dtype=None):
     return sum(size for pointer, size in kept.items() if pointer not in parameters)
 
 
-@uses_form
 @both_versions
 @pytest.mark.parametrize('dtype', [None, torch.bfloat16], ids=['float32', 'bfloat16'])
-@pytest.mark.parametrize(('memory', 'most'), [('default', 0.5), ('low', 0.2)])
+@pytest.mark.parametrize(('memory', 'most'), [('half', 0.5), ('low', 0.2)])
 def test_block_keeps_less(use_grn, dtype, memory, most):
     x = torch.randn(1, 96, 64, 64).contiguous(memory_format=torch.channels_last)
     lean, plain = (
-        saved_bytes(make_block(use_grn, mode, dim=96), x, dtype) for mode in (memory, 'plain')
+        saved_bytes(make_block(use_grn, mode, dim=96), x, dtype) for mode in (memory, 'full')
     )
     assert lean <= most * plain
 
 
 @pytest.mark.parametrize('dtype', [None, torch.bfloat16], ids=['float32', 'bfloat16'])
-@pytest.mark.parametrize(('memory', 'most'), [('default', 0.55), ('low', 0.25)])
+@pytest.mark.parametrize(('memory', 'most'), [('half', 0.55), ('low', 0.25)])
 def test_backbone_keeps_less(dtype, memory, most):
     """Stem and downsampling keep what they always did."""
     image = torch.randn(1, 3, 192, 192)
@@ -364,7 +350,7 @@ def test_backbone_keeps_less(dtype, memory, most):
         saved_bytes(
             ConvNeXt(dict(depths=(3, 3, 9, 3), dims=(24, 48, 96, 192)), memory=mode), image, dtype
         )
-        for mode in (memory, 'plain')
+        for mode in (memory, 'full')
     )
     assert lean <= most * plain
 
@@ -378,7 +364,7 @@ RESIDUAL = {
 }
 
 
-@pytest.mark.parametrize('memory', ['default', 'low', 'plain'])
+@pytest.mark.parametrize('memory', ['half', 'low', 'full'])
 @pytest.mark.parametrize('residual_dtype', RESIDUAL)
 def test_residual_dtype(memory, residual_dtype):
     model, image = make(False, memory, residual_dtype=residual_dtype), torch.randn(1, 3, 64, 64)

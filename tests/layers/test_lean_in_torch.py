@@ -15,13 +15,12 @@ from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
 from convnext_dense.layers import ConvNeXt, ConvNeXtBlock
-from convnext_dense.ops import functional, products
+from convnext_dense.ops import CpuOps, matmul
 
 V1 = dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32))
 V2 = V1 | dict(use_grn=True)
 both_versions = pytest.mark.parametrize('use_grn', [False, True], ids=['v1', 'v2'])
-uses_form = pytest.mark.usefixtures('form')
-both_modes = pytest.mark.parametrize('memory', ['default', 'low'])
+both_modes = pytest.mark.parametrize('memory', ['half', 'low'])
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def x():
     return torch.randn(2, 8, 9, 11)
 
 
-def make_block(use_grn=False, memory='default', **kwargs):
+def make_block(use_grn=False, memory='half', **kwargs):
     torch.manual_seed(0)
     block = ConvNeXtBlock(
         8, memory=memory, use_grn=use_grn, layer_scale_init_value=0 if use_grn else 1.0, **kwargs
@@ -40,7 +39,7 @@ def make_block(use_grn=False, memory='default', **kwargs):
     return block
 
 
-def make(use_grn=False, memory='default', **kwargs):
+def make(use_grn=False, memory='half', **kwargs):
     torch.manual_seed(0)
     return ConvNeXt(V2 if use_grn else V1, memory=memory, **kwargs)
 
@@ -59,11 +58,10 @@ def assert_close(actual, expected):
 
 def in_plain(block):
     plain = copy.deepcopy(block)
-    plain.memory = 'plain'
+    plain.memory = 'full'
     return plain
 
 
-@uses_form
 @both_versions
 @both_modes
 def test_backward_twice_gives_the_same(use_grn, memory, x):
@@ -78,21 +76,20 @@ def test_backward_twice_gives_the_same(use_grn, memory, x):
 @both_modes
 def test_second_and_batched_derivatives_are_refused_and_plain_has_them(use_grn, memory, x):
     block = make_block(use_grn, memory)
-    with pytest.raises(RuntimeError, match=r"is_grads_batched=True.*memory='plain'"):
+    with pytest.raises(RuntimeError, match=r"is_grads_batched=True.*memory='full'"):
         torch.autograd.grad(
             block(x), list(block.parameters()), torch.ones(3, *x.shape), is_grads_batched=True
         )
-    block = make_block(use_grn, 'plain')
+    block = make_block(use_grn, 'full')
     torch.autograd.grad(
         block(x), list(block.parameters()), torch.ones(3, *x.shape), is_grads_batched=True
     )
-    with pytest.raises(RuntimeError, match=r"create_graph=True.*memory='plain'"):
+    with pytest.raises(RuntimeError, match=r"create_graph=True.*memory='full'"):
         gradients(make_block(use_grn, memory), x, create_graph=True)
-    x, block = x[:1, :, :3, :3].double().requires_grad_(), make_block(use_grn, 'plain').double()
+    x, block = x[:1, :, :3, :3].double().requires_grad_(), make_block(use_grn, 'full').double()
     assert torch.autograd.gradgradcheck(block, x, fast_mode=True)
 
 
-@uses_form
 @both_modes
 @pytest.mark.parametrize(
     'trainable', [[], ['pwconv2'], ['norm'], ['dwconv', 'gamma'], ['gamma']], ids=str
@@ -106,7 +103,6 @@ def test_only_some_parameters_learn(memory, trainable, x):
     assert all((p.grad is None) for p in block.parameters())
 
 
-@uses_form
 @both_versions
 @both_modes
 def test_frozen_weights_cost_no_products(use_grn, memory, x, monkeypatch):
@@ -114,8 +110,8 @@ def test_frozen_weights_cost_no_products(use_grn, memory, x, monkeypatch):
     block = make_block(use_grn, memory).requires_grad_(False)
     x.requires_grad_()
     expected = gradients(in_plain(block), x)
-    for module, name in ((products, 'weight_grad'), (functional, 'depthwise_weight_grad')):
-        monkeypatch.setattr(module, name, None)
+    for name in ('linear_weight_grad', 'depthwise_weight_grad'):
+        monkeypatch.setattr(CpuOps, name, None)
     assert_close(gradients(block, x), expected)
 
 
@@ -208,7 +204,7 @@ def test_compiled_in_one_graph(use_grn, memory, autocast, x):
 
 
 @both_versions
-@pytest.mark.parametrize('memory', ['default', 'low', 'plain'])
+@pytest.mark.parametrize('memory', ['half', 'low', 'full'])
 @pytest.mark.parametrize('drop_path', [0.0, 0.5])
 @pytest.mark.parametrize(
     'dtype', [None, torch.bfloat16, torch.float16], ids=['float32', 'bfloat16', 'float16']
@@ -234,13 +230,13 @@ class _Checkpointed(nn.Module):
 @pytest.mark.parametrize(
     'settings',
     [
-        dict(memory='default'),
+        dict(memory='half'),
         dict(memory='low'),
-        dict(memory='plain'),
-        dict(memory='default', form='Folded'),
-        dict(memory='default', use_grn=True, with_cp=True),
-        dict(memory='low', use_grn=True, frozen_stages=1, form='Folded'),
-        dict(memory='default', dtype='bfloat16'),
+        dict(memory='full'),
+        dict(memory='half'),
+        dict(memory='half', use_grn=True, with_cp=True),
+        dict(memory='low', use_grn=True, frozen_stages=1),
+        dict(memory='half', dtype='bfloat16'),
     ],
     ids=lambda settings: ' '.join(map(str, settings.values())),
 )
@@ -250,10 +246,8 @@ def test_two_replicas_are_one_model_of_both_batches(settings, tmp_path):
         import json, sys, warnings
         import torch
         warnings.simplefilter('error')
-        from convnext_dense.layers import ConvNeXt, lean, lean_norm
+        from convnext_dense.layers import ConvNeXt
         folder, rank, settings = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
-        form = getattr(lean_norm, settings.pop('form', 'OnMap'))
-        lean_norm.form, lean.SMALL = lambda x: form, 0
         dtype = getattr(torch, settings.pop('dtype', 'float32'))
         arch = dict(depths=(1, 1), dims=(8, 16), use_grn=settings.pop('use_grn', False))
         torch.set_num_threads(1)
@@ -284,13 +278,12 @@ def test_two_replicas_are_one_model_of_both_batches(settings, tmp_path):
     torch.testing.assert_close(first, whole, rtol=1e-5, atol=1e-3 if 'dtype' in settings else 1e-6)
 
 
-@uses_form
 @both_modes
-@pytest.mark.parametrize('way', ['convolution', 'swapped', 'matmul'])
+@pytest.mark.parametrize('way', ['convolution', 'transposed convolution', 'matmul'])
 def test_gradients_have_the_strides_of_their_parameters(memory, way, x, monkeypatch):
-    weight_grad = products._WEIGHT_GRAD[way]
+    weight_grad = matmul.METHODS['weight_grad'][way]
     monkeypatch.setattr(
-        products, 'weight_grad', lambda grad, x: weight_grad(grad.flatten(0, -2), x.flatten(0, -2))
+        matmul, 'weight_grad', lambda grad, x: weight_grad(grad.flatten(0, -2), x.flatten(0, -2))
     )
     block = make_block(memory=memory)
     block(x).sum().backward()
@@ -315,7 +308,7 @@ def test_copies_and_state(memory, x, tmp_path):
         )
         with torch.no_grad():
             assert all(map(torch.equal, other(image), expected))
-    assert list(model.state_dict()) == list(make(memory='plain').state_dict())
+    assert list(model.state_dict()) == list(make(memory='full').state_dict())
 
 
 class _LowRank(nn.Linear):
@@ -377,7 +370,7 @@ CHANGES = dict(
     ),
     patched=(_patched, 'pwconv1'),
     wrapped_conv=(_replace('dwconv', lambda layer: nn.Sequential(layer, nn.ReLU())), 'dwconv'),
-    circular=(lambda block: setattr(block.dwconv, 'padding_mode', 'circular'), 'between zeros'),
+    circular=(lambda block: setattr(block.dwconv, 'padding_mode', 'circular'), 'zero padding'),
     no_bias=(lambda block: setattr(block.dwconv, 'bias', None), 'no weight or bias'),
     plain_norm=(
         _replace(
@@ -396,13 +389,13 @@ CHANGES = dict(
 @pytest.mark.parametrize('change', CHANGES)
 def test_a_changed_part_runs_as_it_is(change, x):
     block = make_block()
-    assert block.why_plain(x) == []
+    assert block.why_full(x) == []
     before = gradients(block, x.requires_grad_())[:2]
     CHANGES[change][0](block)
     x = x.detach().to(block.pwconv2.weight.dtype).requires_grad_()
-    (reason,) = block.why_plain(x)
+    (reason,) = block.why_full(x)
     assert CHANGES[change][1] in reason
-    actual, block.memory = gradients(block, x), 'plain'
+    actual, block.memory = gradients(block, x), 'full'
     assert all(map(torch.equal, actual, gradients(block, x)))
     if change not in ('subclass', 'wide_norm'):
         assert not torch.allclose(actual[1], before[1], rtol=1e-3)
@@ -411,11 +404,10 @@ def test_a_changed_part_runs_as_it_is(change, x):
 def test_float64_stays_so_under_autocast(x):
     block = make_block().double()
     with torch.autocast('cpu', torch.bfloat16):
-        assert 'torch.float64' in block.why_plain(x.double())[0]
+        assert 'torch.float64' in block.why_full(x.double())[0]
         assert torch.equal(block(x.double()), in_plain(block)(x.double()))
 
 
-@uses_form
 @both_versions
 @both_modes
 def test_any_strides(use_grn, memory):
@@ -427,9 +419,8 @@ def test_any_strides(use_grn, memory):
         assert_close(gradients(block, x.detach().requires_grad_()), expected)
 
 
-@uses_form
 @both_versions
-@pytest.mark.parametrize('memory', ['default', 'low', 'plain'])
+@pytest.mark.parametrize('memory', ['half', 'low', 'full'])
 def test_no_images(use_grn, memory):
     model = make(use_grn, memory, drop_path_rate=0.5).train()
     outputs = model(torch.randn(0, 3, 64, 64))
@@ -443,13 +434,12 @@ def test_no_images(use_grn, memory):
     assert all(not p.grad.any() for p in model.parameters())
 
 
-@uses_form
 @both_versions
 @both_modes
 def test_smallest_image(use_grn, memory):
     """One pixel at the last stage."""
     image, results = torch.randn(1, 3, 32, 32), []
-    for mode in (memory, 'plain'):
+    for mode in (memory, 'full'):
         model = make(use_grn, mode)
         outputs = model(image)
         sum(o.square().sum() for o in outputs).backward()
@@ -459,10 +449,10 @@ def test_smallest_image(use_grn, memory):
 
 def test_dilated_runs_plain():
     model, image = make(output_stride=8), torch.randn(1, 3, 64, 64)
-    assert model.stages[3][0].why_plain(torch.randn(1, 32, 8, 8)) == [
+    assert model.stages[3][0].why_full(torch.randn(1, 32, 8, 8)) == [
         'the depthwise convolution is dilated by 4'
     ]
-    assert_close(model(image), make(output_stride=8, memory='plain')(image))
+    assert_close(model(image), make(output_stride=8, memory='full')(image))
 
 
 @both_modes
@@ -475,4 +465,4 @@ def test_another_default_device(memory, x):
 
 
 def test_an_input_that_is_a_parameter_is_lean(x):
-    assert make_block().why_plain(nn.Parameter(x)) == []
+    assert make_block().why_full(nn.Parameter(x)) == []
