@@ -1,5 +1,7 @@
-"""Time and memory of our backbone and of every library's, side by side on the user's machine.
+"""One harness to measure time and memory: our memory modes beside every installed library.
 
-``networks`` builds the networks, ``plan`` says what is measured, ``compare`` measures it in processes that run ``worker``,
-``scaling`` does so along an axis, ``report`` and ``plots`` show it, ``outputs`` writes it.
+``networks`` builds what is compared, ``plan`` says what is measured, ``compare`` measures it in
+interleaved fresh processes (``worker``), ``scaling`` does so along an axis, and ``report`` and
+``plots`` show the results. ``timing``, ``memory`` and ``records`` are the clock, the memory reader
+and the table and JSON writer of all benchmarks.
 """

@@ -1,42 +1,28 @@
-"""Interleaved measuring: every candidate in a process of its own, all alive, one run of one of them at a time."""
+"""Interleaved measuring: each candidate in a fresh process, one run of one of them at a time."""
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 
-from convnext_dense.benchmark.networks import ASIDE
+from convnext_dense.benchmark import memory
 from convnext_dense.benchmark.plan import Candidate, Setup
+from convnext_dense.benchmark.step import Step
+from convnext_dense.benchmark.worker import Worker, WorkerError
 
-_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
-# Greatest values that glibc takes: it ignores a pad beyond half of its address range without a word.
-_MALLOC = {
-    'default': {},
-    'exact': dict(MALLOC_MMAP_THRESHOLD_='65536'),
-    'keep': dict(
-        MALLOC_MMAP_MAX_='0', MALLOC_TRIM_THRESHOLD_='17179869184', MALLOC_TOP_PAD_='268435456'
-    ),
-}
-_COMPILED_BYTES = 2 * 10**8  # what a worker keeps beyond an eager one's, at most
-
-
-class WorkerError(RuntimeError):
-    """A candidate could not be built or run; the text says why."""
+Log = Callable[[str], None]
 
 
 @dataclass
 class Result:
-    """Of one candidate: ``seconds`` of each timed run, bytes saved for backward, peak bytes of a step over its base."""
+    """Of one candidate under one setup: seconds of each timed run, and bytes.
+
+    ``saved_bytes`` are kept for the backward pass; ``peak_bytes`` are the most that a step uses
+    above what was in use before it. ``error`` says why something is missing.
+    """
 
     candidate: Candidate
     setup: Setup
@@ -44,64 +30,40 @@ class Result:
     saved_bytes: int | None = None
     peak_bytes: int | None = None
     error: str | None = None
-    start_seconds: float | None = None  # to import, build, compile and warm up
-    device: str | None = None
-    threads: int | None = None
+    machine: str | None = None
 
     @property
     def median(self) -> float | None:
+        """Median seconds of the timed runs; None without any."""
         return statistics.median(self.seconds) if self.seconds else None
 
 
-class Worker:
-    """A worker process; :meth:`ask` waits for its answer."""
+class Participant:
+    """A candidate's process and its result. Once it has failed, every answer is None."""
 
-    def __init__(self, candidate: Candidate, setup: Setup):
-        self._errors = tempfile.TemporaryFile('w+')
-        self._process = subprocess.Popen(
-            [sys.executable, '-m', 'convnext_dense.benchmark.worker'],
-            env=_make_environment(candidate, setup),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
-        self._first = dict(candidate=asdict(candidate), setup=asdict(setup))
-
-    def build(self) -> dict:
-        """Wait until it is warm: seconds that took, threads, device."""
-        return self._exchange(self._first)
+    def __init__(self, result: Result, log: Log):
+        self.result = result
+        self._log = log
+        environment = {'TORCHINDUCTOR_COMPILE_THREADS': '1'}  # no pool of compilers in each
+        if result.setup.threads:
+            environment['OMP_NUM_THREADS'] = str(result.setup.threads)
+        self._worker = Worker(Step, result.candidate, result.setup, environment=environment)
 
     def ask(self, question: str):
-        return self._exchange(dict(ask=question))['answer']
+        """The answer of a method of ``Step``."""
+        if self.result.error:
+            return None
+        try:
+            return self._worker.ask(question)
+        except WorkerError as error:
+            self.result.error = str(error)
+            self._log(f'{self.result.candidate.label}: {error}')
+            self.close()
+            return None
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
-            try:
-                stream.close()
-            except BrokenPipeError:  # it died with a question unread
-                pass
-
-    def _exchange(self, message: dict) -> dict:
-        try:
-            print(json.dumps(message), file=self._process.stdin, flush=True)
-        except BrokenPipeError:
-            pass  # the reason is read below
-        line = self._process.stdout.readline()
-        answer = json.loads(line) if line else dict(error=self._get_last_words())
-        if 'error' in answer:
-            raise WorkerError(answer['error'])
-        return answer
-
-    def _get_last_words(self) -> str:
-        code = self._process.wait()
-        if code == -9:
-            return 'killed by the system, most likely out of memory'
-        self._errors.seek(0)
-        lines = self._errors.read().strip().splitlines()
-        return f'ended with code {code}: {lines[-1] if lines else "no message"}'
+        """End the process."""
+        self._worker.close()
 
 
 def measure(
@@ -109,132 +71,64 @@ def measure(
     setup: Setup,
     rounds: int = 5,
     seconds: float = float('inf'),
-    log: Callable[[str], None] = lambda text: None,
+    log: Log = lambda text: None,
 ) -> list[Result]:
-    """Results in the order of ``candidates``; one that fails has its ``error`` and the others go on.
+    """Results in the order of ``candidates``; one that fails has its ``error``, the others go on.
 
-    A round is one turn (``setup.untimed`` and ``setup.timed`` runs) of each, in random order. Rounds end after
-    ``rounds``, or when ``seconds`` have passed since the first began, but not before one is complete. Memory is
-    measured after them, at rest. Where the machine's memory is too small for all of them at once, they are measured in
-    groups, which the log tells: then only those of a group are interleaved.
+    In each round every candidate has one turn (``setup.untimed`` and ``setup.timed`` runs), in
+    random order. Memory is measured after the rounds. Candidates that do not fit into the
+    machine's memory together are measured in groups, and only those of a group are interleaved.
+
+    Args:
+        candidates: what is measured.
+        setup: what each of them gets.
+        rounds: turns of each candidate.
+        seconds: no new round begins so long after the first; the first is always complete.
+        log: gets a line of text for each event.
     """
     results = [Result(candidate, setup) for candidate in candidates]
-    at_once = _count_fitting(candidates[0], setup) if len(results) > 2 else 2
-    if len(results) > at_once:
-        log(
-            f'memory for {at_once} networks at once: measuring in groups of so many, one after the other'
-        )
-    for first in range(0, len(results), at_once):
-        _measure_group(results[first : first + at_once], rounds, seconds, log)
+    waiting = list(results)
+    while waiting:
+        group: list[Participant] = []
+        try:
+            while waiting and _has_room(group):
+                # Each warms up alone, so that no probe or autotuner sees another's work.
+                participant = Participant(waiting.pop(0), log)
+                group.append(participant)
+                participant.result.machine = participant.ask('describe_machine')
+                log(f'{participant.result.candidate.label}: started')
+            if waiting:
+                log(f'no memory for more: measuring {len(group)} networks, then the others')
+            _run_rounds(group, rounds, seconds)
+            for participant in group:
+                participant.result.peak_bytes = participant.ask('measure_peak')
+                participant.result.saved_bytes = participant.ask('count_saved')
+                participant.close()
+        finally:
+            for participant in group:
+                participant.close()
     return results
 
 
-def _measure_group(
-    results: Sequence[Result], rounds: int, seconds: float, log: Callable[[str], None]
-) -> None:
-    workers: dict[int, Worker] = {}
+def _has_room(group: Sequence[Participant]) -> bool:
+    """Whether one more process may be started: twice the greatest peak so far must be free.
 
-    def ask(i: int, question: str):
-        try:
-            return workers[i].ask(question)
-        except WorkerError as error:
-            results[i].error = str(error)
-            workers.pop(i).close()
-            log(f'{results[i].candidate.label}: {error}')
-
-    try:
-        _start_all(workers, results, log)
-        _run_rounds(workers, results, rounds, seconds, ask)
-        for i in list(workers):
-            results[i].peak_bytes = ask(i, 'measure_peak')
-            results[i].saved_bytes = ask(i, 'count_saved') if i in workers else None
-            if i in workers:
-                workers.pop(
-                    i
-                ).close()  # done; where nothing is given back it holds twice what it held before
-    finally:
-        for worker in workers.values():
-            worker.close()
+    One such share is for the new process, one for whichever of the others runs.
+    """
+    available = memory.read_available()
+    if len(group) < 2 or available is None:
+        return True
+    peaks = [participant.ask('read_high_water') or 0 for participant in group]
+    return available > 2 * max(peaks)
 
 
-def _count_fitting(candidate: Candidate, setup: Setup) -> int:
-    """How many workers may wait at once beside one that runs, if none takes a fifth more than this one; 2 where it
-    cannot be run, and 64 where the system does not tell."""
-    worker = Worker(candidate, setup)
-    try:
-        worker.build()
-        memory, lines = worker.ask('read_memory'), Path('/proc/meminfo').read_text().splitlines()
-    except WorkerError:
-        return 2
-    except OSError:
-        return 64
-    finally:
-        worker.close()
-    free = next(
-        (int(line.split()[1]) * 1024 for line in lines if line.startswith('MemAvailable:')), None
-    )
-    if free is None or memory is None:
-        return 64
-    waiting, running = memory
-    return max(int((free - 1.2 * running) / (1.2 * waiting + _COMPILED_BYTES)), 2)
-
-
-def _start_all(
-    workers: dict[int, Worker], results: Sequence[Result], log: Callable[[str], None]
-) -> None:
-    """All import at once. Compiling takes a minute each, so peers are built side by side on a CPU. Ours, and a GPU's,
-    are built alone: a probe or an autotuner must not see another's work."""
-
-    def build(i: int) -> None:
-        result = results[i]
-        try:
-            facts = workers[i].build()
-            result.start_seconds, result.device, result.threads = (
-                facts['seconds'],
-                facts['device'],
-                facts['threads'],
-            )
-        except WorkerError as error:
-            result.error = str(error)
-            workers.pop(i).close()
-        log(
-            f'{result.candidate.label}: '
-            + (result.error or f'ready after {result.start_seconds:.0f} s')
-        )
-
-    for i, result in enumerate(results):
-        workers[i] = Worker(result.candidate, result.setup)
-    together = [
-        i
-        for i, result in enumerate(results)
-        if result.candidate.is_peer and result.setup.device == 'cpu'
-    ]
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        list(pool.map(build, together))
-    for i in range(len(results)):
-        if i not in together:
-            build(i)
-
-
-def _run_rounds(
-    workers: dict[int, Worker], results: list[Result], rounds: int, seconds: float, ask: Callable
-) -> None:
-    order, shuffle = list(workers), random.Random(0).shuffle
+def _run_rounds(group: Sequence[Participant], rounds: int, seconds: float) -> None:
+    order = list(group)
+    shuffle = random.Random(0).shuffle
     start = time.monotonic()
     for done in range(rounds):
         if done and time.monotonic() - start > seconds:
             break
         shuffle(order)
-        for i in order:
-            results[i].seconds += (ask(i, 'time') or []) if i in workers else []
-
-
-def _make_environment(candidate: Candidate, setup: Setup) -> dict[str, str]:
-    """The user's, with the package on the path, and one process for torch.compile in place of a pool."""
-    paths = [str(_PACKAGE_ROOT), os.environ.get('PYTHONPATH')]
-    if candidate.name == 'mmpretrain' and ASIDE.is_dir():
-        paths.append(str(ASIDE))
-    extra = dict(PYTHONPATH=os.pathsep.join(filter(None, paths)), TORCHINDUCTOR_COMPILE_THREADS='1')
-    if setup.threads:
-        extra['OMP_NUM_THREADS'] = str(setup.threads)
-    return os.environ | extra | _MALLOC[setup.malloc]
+        for participant in order:
+            participant.result.seconds += participant.ask('time') or []

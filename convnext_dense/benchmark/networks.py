@@ -1,34 +1,41 @@
-"""The networks that are measured: every library's ConvNeXt as a dense backbone, and our own modes.
+"""The networks that are measured: every library's ConvNeXt as a dense backbone, and our own.
 
-Each has random weights and gives the four maps at strides 4, 8, 16, 32; ours, transformers', mmpretrain's and the
-authors' norm them, timm's and torchvision's leave them raw. Libraries are imported when one of theirs is built.
+Each has random weights and returns four feature maps, at strides 4, 8, 16 and 32. Ours and those
+of transformers and mmpretrain normalize the maps; timm and torchvision do not.
+A library is imported when one of its networks is built.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from convnext_dense.variants import Variant, get_variant
 
-# A folder in a checkout with what cannot stand beside the rest: see its requirements file. On a worker's path alone.
-ASIDE = Path(__file__).resolve().parents[2] / '.peers'
+# In a checkout, holds mmpretrain, which cannot be installed beside transformers 5 and mmdet.
+EXTRA_PACKAGES = Path(__file__).resolve().parents[2] / '.peers'
 
 
-class Maps(nn.Module):
-    """A network whose answer is a mapping: of the maps themselves, or with all of them under ``feature_maps``."""
+class MapsOfMapping(nn.Module):
+    """Turns a network's mapping into a tuple of feature maps.
+
+    The mapping holds the maps themselves, or all of them under ``feature_maps``.
+    """
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        answer = self.network(x)
-        return tuple(answer['feature_maps'] if 'feature_maps' in answer else answer.values())
+        outputs = self.network(x)
+        return tuple(outputs.get('feature_maps', outputs.values()))
 
 
 def _build_timm(variant: Variant, drop_path_rate: float, **kwargs) -> nn.Module:
@@ -45,66 +52,47 @@ def _build_timm(variant: Variant, drop_path_rate: float, **kwargs) -> nn.Module:
     )
 
 
-def _build_timm_conv_mlp(variant: Variant, drop_path_rate: float) -> nn.Module:
-    return _build_timm(variant, drop_path_rate, conv_mlp=True)
-
-
 def _build_torchvision(variant: Variant, drop_path_rate: float) -> nn.Module:
     from torchvision.models._utils import IntermediateLayerGetter
     from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 
-    outs = [*variant.dims[1:], None]
-    settings = [CNBlockConfig(*shape) for shape in zip(variant.dims, outs, variant.depths)]
-    features = ConvNeXt(settings, stochastic_depth_prob=drop_path_rate).features
-    return Maps(
-        IntermediateLayerGetter(features, {str(2 * i + 1): str(i) for i in range(len(settings))})
-    )
+    next_dims = [*variant.dims[1:], None]
+    stages = [
+        CNBlockConfig(*stage) for stage in zip(variant.dims, next_dims, variant.depths, strict=True)
+    ]
+    features = ConvNeXt(stages, stochastic_depth_prob=drop_path_rate).features
+    # Even children are the stem and the downsampling layers, odd ones the stages.
+    return MapsOfMapping(IntermediateLayerGetter(features, {str(i): str(i) for i in (1, 3, 5, 7)}))
 
 
 def _build_transformers(variant: Variant, drop_path_rate: float) -> nn.Module:
     import transformers
 
-    version = 'V2' if variant.use_grn else ''
-    Config, Backbone = (
-        getattr(transformers, f'ConvNext{version}{part}') for part in ('Config', 'Backbone')
+    family = 'ConvNextV2' if variant.use_grn else 'ConvNext'
+    config = getattr(transformers, f'{family}Config')(
+        depths=list(variant.depths),
+        hidden_sizes=list(variant.dims),
+        out_features=['stage1', 'stage2', 'stage3', 'stage4'],
+        drop_path_rate=drop_path_rate,
     )
-    stages = [f'stage{i + 1}' for i in range(len(variant.depths))]
-    return Maps(
-        Backbone(
-            Config(
-                depths=list(variant.depths),
-                hidden_sizes=list(variant.dims),
-                out_features=stages,
-                num_stages=len(stages),
-                drop_path_rate=drop_path_rate,
-            )
-        )
-    )
+    return MapsOfMapping(getattr(transformers, f'{family}Backbone')(config))
 
 
 def _build_mmpretrain(variant: Variant, drop_path_rate: float) -> nn.Module:
-    # Its multimodal part cannot be imported beside transformers 5, and is not needed: nothing takes its place.
-    sys.modules.setdefault(
-        'mmpretrain.models.multimodal', ModuleType('mmpretrain.models.multimodal')
-    )
+    if str(EXTRA_PACKAGES) not in sys.path:
+        sys.path.append(str(EXTRA_PACKAGES))
+    # Its multimodal part is not needed and cannot be imported beside transformers 5.
+    multimodal = 'mmpretrain.models.multimodal'
+    sys.modules.setdefault(multimodal, ModuleType(multimodal))
     from mmengine.registry import DefaultScope
     from mmpretrain.models import ConvNeXt
 
-    v2 = dict(use_grn=True, layer_scale_init_value=0.0) if variant.use_grn else {}
+    kwargs: dict = {'out_indices': (0, 1, 2, 3), 'gap_before_final_norm': False}
+    if variant.use_grn:
+        kwargs.update(use_grn=True, layer_scale_init_value=0.0)
+    arch = {'depths': list(variant.depths), 'channels': list(variant.dims)}
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        return ConvNeXt(
-            dict(depths=list(variant.depths), channels=list(variant.dims)),
-            out_indices=(0, 1, 2, 3),
-            gap_before_final_norm=False,
-            drop_path_rate=drop_path_rate,
-            **v2,
-        )
-
-
-def _build_authors(variant: Variant, drop_path_rate: float) -> nn.Module:
-    from convnext_dense.benchmark.authors import AuthorsConvNeXt
-
-    return AuthorsConvNeXt(variant, drop_path_rate)
+        return ConvNeXt(arch, drop_path_rate=drop_path_rate, **kwargs)
 
 
 def _build_ours(variant: Variant, drop_path_rate: float, **kwargs) -> nn.Module:
@@ -113,64 +101,52 @@ def _build_ours(variant: Variant, drop_path_rate: float, **kwargs) -> nn.Module:
     return ConvNeXt(variant, drop_path_rate=drop_path_rate, **kwargs)
 
 
-def _build_ours_low(variant: Variant, drop_path_rate: float) -> nn.Module:
-    return _build_ours(variant, drop_path_rate, memory='low')
+class Network(NamedTuple):
+    """How a network is built, and what it cannot do."""
+
+    build: Callable[[Variant, float], nn.Module]
+    package: str
+    has_v2: bool = True
+    has_backward: bool = True
 
 
-def _build_ours_plain(variant: Variant, drop_path_rate: float) -> nn.Module:
-    return _build_ours(variant, drop_path_rate, memory='full')
-
-
-# name -> (builder, the package that it needs). 'ours inference' is made ready by `prepare`, after it was moved.
 PEERS = {
-    'timm': (_build_timm, 'timm'),
-    'timm conv_mlp': (_build_timm_conv_mlp, 'timm'),
-    'torchvision': (_build_torchvision, 'torchvision'),
-    'transformers': (_build_transformers, 'transformers'),
-    'mmpretrain': (_build_mmpretrain, 'mmpretrain'),
-    'authors': (_build_authors, 'torch'),
+    'timm': Network(_build_timm, 'timm'),
+    'timm conv_mlp': Network(partial(_build_timm, conv_mlp=True), 'timm'),
+    'torchvision': Network(_build_torchvision, 'torchvision', has_v2=False),
+    'transformers': Network(_build_transformers, 'transformers'),
+    'mmpretrain': Network(_build_mmpretrain, 'mmpretrain'),
 }
 OURS = {
-    'ours': (_build_ours, 'mmengine'),
-    'ours low': (_build_ours_low, 'mmengine'),
-    'ours plain': (_build_ours_plain, 'mmengine'),
-    'ours inference': (_build_ours, 'mmengine'),
+    'ours': Network(_build_ours, 'mmengine'),
+    'ours low': Network(partial(_build_ours, memory='low'), 'mmengine'),
+    'ours full': Network(partial(_build_ours, memory='full'), 'mmengine'),
+    'ours inference': Network(_build_ours, 'mmengine', has_backward=False),
 }
 NETWORKS = PEERS | OURS
-FORWARD_ONLY = {'ours inference'}
-V1_ONLY = {'torchvision', 'authors'}
 
 
-def build(name: str, arch, drop_path_rate: float = 0.0) -> nn.Module:
-    """The network ``name`` of ``NETWORKS``, in training mode: (N, 3, H, W) -> its four maps, a list or tuple.
+def build(name: str, arch: str | dict | Variant, drop_path_rate: float = 0.0) -> nn.Module:
+    """The network ``name`` of ``NETWORKS``: images (N, 3, H, W) -> list or tuple of four maps.
 
-    ``arch`` is whatever :func:`convnext_dense.get_variant` takes: the peers are built from its depths and dims.
+    ``arch`` is a name or a dict of depths and dims, as :func:`convnext_dense.get_variant` takes it.
 
     Raises:
-        ValueError: no such network, or one that has no ConvNeXt V2.
+        ValueError: there is no such network, or it has no ConvNeXt V2.
         ImportError: its library is not installed.
     """
     variant = get_variant(arch)
     if name not in NETWORKS:
         raise ValueError(f'no network {name!r}; there are {", ".join(NETWORKS)}')
-    if variant.use_grn and name in V1_ONLY:
+    network = NETWORKS[name]
+    if variant.use_grn and not network.has_v2:
         raise ValueError(f'{name} has no ConvNeXt V2; leave it out, or choose a V1 arch')
-    model = NETWORKS[name][0](variant, drop_path_rate)
-    model.train(True)
-    return model
+    return network.build(variant, drop_path_rate)
 
 
-def prepare(name: str, model: nn.Module) -> None:
-    """Last step for networks with a form of their own for inference; the model is in eval mode and moved."""
-    if name == 'ours inference':
-        model.optimize_for_inference()
-
-
-def installed() -> dict[str, str | None]:
-    """name -> None if it can be built here, or else why not. Imports nothing."""
-    return {
-        name: None
-        if find_spec(package) or (ASIDE / package).is_dir()
-        else f'{package} is not installed'
-        for name, (_, package) in NETWORKS.items()
-    }
+def find_reason_missing(name: str) -> str | None:
+    """Why the network ``name`` cannot be built here, or None if it can. Imports nothing."""
+    package = NETWORKS[name].package
+    if find_spec(package) or (EXTRA_PACKAGES / package).is_dir():
+        return None
+    return f'{package} is not installed'

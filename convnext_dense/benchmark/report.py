@@ -1,186 +1,99 @@
-"""Results as a table and as JSON, with what is known of the machine."""
+"""The results of ``compare`` and ``scaling`` as tables and files."""
 
 from __future__ import annotations
 
-import json
-import platform
-import shlex
-import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime, timezone
-from importlib.metadata import distributions
 from pathlib import Path
 
-from convnext_dense.benchmark.networks import ASIDE
 from convnext_dense.benchmark.compare import Result
-from convnext_dense.checkpoints.errors import first_line
-
-COLUMNS = ('candidate', 'median ms', 'min ms', 'x fastest peer', 'x timm', 'saved MiB', 'peak MiB')
-PACKAGES = (
-    'convnext-dense',
-    'torch',
-    'torchvision',
-    'timm',
-    'transformers',
-    'mmpretrain',
-    'triton',
-    'numpy',
-)
-MIB = 2**20
+from convnext_dense.benchmark.memory import MIB
+from convnext_dense.benchmark.plots import draw_bars, draw_curves
+from convnext_dense.benchmark.records import format_number, format_table, write_record
+from convnext_dense.benchmark.scaling import AXES, fit_slope, group_by_candidate, read_points
 
 
-def find_fastest_peer(results: Sequence[Result]) -> Result | None:
-    return min(
-        (r for r in results if r.candidate.is_peer and r.seconds),
-        key=lambda r: r.median,
-        default=None,
-    )
+def write_report(results: Sequence[Result], folder: Path, axis: str | None = None) -> list[Path]:
+    """Write table, JSON and picture of a comparison, or of a scaling run along ``axis``.
+
+    The files are ``<mode>.md``, ``.json`` and ``.png``, or ``<mode>_by_<axis>.*``, in ``folder``;
+    earlier ones are replaced.
+    """
+    title = make_title(results, axis)
+    stem = results[0].setup.mode + (f'_by_{axis}' if axis else '')
+    table, data, picture = (folder / f'{stem}.{suffix}' for suffix in ('md', 'json', 'png'))
+    if axis:
+        text = format_scaling(results, axis)
+        draw_curves(results, axis, title, picture)
+    else:
+        text = format_comparison(results)
+        draw_bars(results, title, picture)
+    failures = []
+    for result in results:
+        if result.error:
+            at = f' at {AXES[axis].read(result.setup)}' if axis else ''
+            failures.append(f'- not complete: {result.candidate.label}{at}: {result.error}\n')
+    table.write_text(f'{title}\n\n{text}\n\n{"".join(failures)}', encoding='utf-8')
+    entries = []
+    for result in results:
+        entry = {'label': result.candidate.label, 'median': result.median}
+        entries.append(entry | asdict(result))
+    write_record(data, entries)
+    return [table, data, picture]
 
 
-def find_timm(results: Sequence[Result]) -> Result | None:
-    """timm's default network as it comes: eager, and channels_first if that was measured."""
-    eager = [
-        r for r in results if r.candidate.name == 'timm' and not r.candidate.compile and r.seconds
+def format_comparison(results: Sequence[Result]) -> str:
+    """Markdown: a row for each result, the fastest first.
+
+    A ratio above 1 means so many times as fast as the fastest library network of all, or as the
+    fastest one that a library gives without options.
+    """
+    columns = ('candidate', 'median ms', 'min ms', 'x fastest peer', 'x library default')
+    fastest = [
+        _find_least_median([r for r in results if r.candidate.is_peer]),
+        _find_least_median([r for r in results if r.candidate.is_library_default]),
     ]
-    return min(
-        eager, key=lambda r: r.candidate.memory_format, default=None
-    )  # 'channels_first' < 'channels_last'
-
-
-def make_rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
-    """A row for each result, the fastest first, failures last. Ratios above 1: faster than the other, so many times."""
-    others = (find_fastest_peer(results), find_timm(results))
     rows = []
     for result in sorted(results, key=lambda r: r.median or float('inf')):
-        if not result.seconds:
-            rows.append((result.candidate.label, *'------'))
-            continue
-        ratios = [f'{other.median / result.median:.2f}' if other else '-' for other in others]
-        memory = [_format_mib(value) for value in (result.saved_bytes, result.peak_bytes)]
-        rows.append(
-            (
-                result.candidate.label,
-                f'{1e3 * result.median:.1f}',
-                f'{1e3 * min(result.seconds):.1f}',
-                *ratios,
-                *memory,
-            )
-        )
-    return rows
+        row = [result.candidate.label, format_number(result.median, 1e-3)]
+        row.append(format_number(min(result.seconds, default=None), 1e-3))
+        for median in fastest:
+            ratio = median / result.median if median and result.median else None
+            row.append(format_number(ratio, digits=2))
+        rows.append([*row, *_format_memory(result)])
+    return format_table((*columns, 'saved MiB', 'peak MiB'), rows)
 
 
-def format_markdown(results: Sequence[Result]) -> str:
-    """The table, and a line for each failure with its reason."""
-    table = format_table(COLUMNS, make_rows(results))
-    failures = ''.join(
-        f'\n- not complete: {r.candidate.label}: {r.error}' for r in results if r.error
-    )
-    return f'{make_title(results)}\n\n{table}\n{failures}\n'
+def format_scaling(results: Sequence[Result], axis: str) -> str:
+    """Markdown: a row for each candidate and value; then the slopes of the logarithms."""
+    rows, slopes = [], []
+    for label, same in group_by_candidate(results).items():
+        for result in same:
+            x = AXES[axis].read(result.setup)
+            median = format_number(result.median, 1e-3)
+            rows.append([label, str(x), median, *_format_memory(result)])
+        times, peaks = read_points(same, axis)
+        time_slope = format_number(fit_slope(times), digits=2)
+        peak_slope = format_number(fit_slope(peaks), digits=2)
+        slopes.append(f'- {label}: slope of time {time_slope}, of peak memory {peak_slope}')
+    columns = ('candidate', AXES[axis].label, 'median ms', 'saved MiB', 'peak MiB')
+    return '\n'.join([format_table(columns, rows), '', *slopes])
 
 
-def format_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown that is also aligned as plain text: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(columns, *rows)]
-    rule = ['-' * widths[0], *('-' * (width - 1) + ':' for width in widths[1:])]
-    lines = [
-        [
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths))
-        ]
-        for line in (columns, rule, *rows)
-    ]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-
-
-def make_title(results: Sequence[Result]) -> str:
+def make_title(results: Sequence[Result], axis: str | None = None) -> str:
+    """What was measured where, in one line."""
     setup = results[0].setup
-    threads = next((f', {r.threads} threads' for r in results if r.threads), '')
-    device = next((r.device for r in results if r.device), None) or name_cpu()
-    runs = max((len(r.seconds) for r in results), default=0)
-    arch = (
-        setup.arch
-        if isinstance(setup.arch, str)
-        else f'depths {setup.arch["depths"]} dims {setup.arch["dims"]}'
-    )
-    malloc = '' if setup.malloc == 'default' else f', malloc {setup.malloc}'
-    return (
-        f'{setup.mode}, {arch}, {"x".join(map(str, setup.shape))}, {setup.dtype}, {device}{threads}{malloc}, '
-        f'medians of {runs} runs'
-    )
+    machine = next((result.machine for result in results if result.machine), 'nothing measured')
+    facts = [setup.mode, str(setup.arch), 'x'.join(map(str, setup.shape)), setup.dtype, machine]
+    if axis:
+        facts.append(f'along {axis}')
+    runs = max(len(result.seconds) for result in results)
+    return ', '.join([*facts, f'medians of {runs} runs'])
 
 
-def make_record(results: Sequence[Result]) -> dict:
-    """All samples and what they were measured with, for JSON."""
-    fastest = find_fastest_peer(results)
-    return dict(
-        command=shlex.join(['python', '/'.join(Path(sys.argv[0]).parts[-2:]), *sys.argv[1:]]),
-        date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        system=describe_system(results),
-        fastest_peer=fastest and fastest.candidate.label,
-        results=[_make_entry(result) for result in results],
-    )
+def _find_least_median(results: Sequence[Result]) -> float | None:
+    return min((result.median for result in results if result.median), default=None)
 
 
-def write_json(record: dict | list, path: Path) -> None:
-    path.write_text(json.dumps(record, indent=1, allow_nan=False) + '\n', encoding='utf-8')
-
-
-def log(text: str) -> None:
-    """Progress, apart from the results: on stderr, with the time."""
-    print(f'{datetime.now():%H:%M:%S} {text}', file=sys.stderr, flush=True)
-
-
-def describe_error(error: Exception) -> str:
-    """Its kind and what it says first."""
-    return f'{type(error).__name__}: {first_line(error)}'[:300]
-
-
-def describe_system(results: Sequence[Result] = (), device: str = 'cpu') -> dict:
-    """The machine: ``device`` is asked for its name where ``results`` do not tell it."""
-    name = next((r.device for r in results if r.device), None)
-    if device == 'cuda' and name is None:
-        import torch
-
-        name = torch.cuda.get_device_name()
-    found = {
-        package: list(distributions(name=package, path=[*sys.path, str(ASIDE)]))
-        for package in PACKAGES
-    }
-    versions = {package: copies[0].version if copies else None for package, copies in found.items()}
-    return dict(
-        cpu=name_cpu(),
-        device=name,
-        threads=next((r.threads for r in results if r.threads), None),
-        system=platform.system(),
-        python=platform.python_version(),
-        versions=versions,
-    )
-
-
-def name_cpu() -> str:
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        lines = []
-    facts = {
-        key.strip(): value.strip() for key, _, value in (line.partition(':') for line in lines)
-    }
-    if not facts.get('model name'):
-        return platform.processor() or platform.machine()
-    if 'cpu family' not in facts:
-        return facts['model name']
-    return f'{facts["model name"]} (family {facts["cpu family"]}, model {facts["model"]})'  # one name, many CPUs
-
-
-def _make_entry(result: Result) -> dict:
-    entry = asdict(result)
-    spread = (
-        [statistics.median(result.seconds), min(result.seconds)] if result.seconds else [None, None]
-    )
-    return dict(label=result.candidate.label, median=spread[0], min=spread[1], **entry)
-
-
-def _format_mib(value: int | None) -> str:
-    return '-' if value is None else f'{value / MIB:.1f}'
+def _format_memory(result: Result) -> list[str]:
+    return [format_number(result.saved_bytes, MIB), format_number(result.peak_bytes, MIB)]

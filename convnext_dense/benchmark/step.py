@@ -1,145 +1,103 @@
-"""One candidate under one setup in this process: its runs, their times, and the memory that they take."""
+"""A forward pass or a training step of one network in this process: its times and its memory."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
-import time
-from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from convnext_dense.benchmark.networks import build, prepare
+from convnext_dense.benchmark import memory
+from convnext_dense.benchmark.networks import build
 from convnext_dense.benchmark.plan import Candidate, Setup
+from convnext_dense.benchmark.records import name_cpu
+from convnext_dense.benchmark.timing import time_call
 
-_DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
-_STATUS, _CLEAR = Path('/proc/self/status'), Path('/proc/self/clear_refs')
+_AUTOCAST = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+_MEMORY_FORMATS = {
+    'channels_first': torch.contiguous_format,
+    'channels_last': torch.channels_last,
+}
 
 
 class Step:
-    """Builds and warms up; then :meth:`time`, :meth:`count_saved` and :meth:`measure_peak` in any order."""
+    """Builds a candidate and warms it up; then measures it in any order.
 
-    def __init__(self, candidate: Candidate, setup: Setup):
-        self.setup, self.device = setup, torch.device(setup.device)
-        if setup.threads and self.device.type == 'cpu':
+    Args:
+        candidate: which network, and how it runs.
+        setup: on what it runs.
+        network: measured instead of a new one, e.g. the backbone of a whole model.
+    """
+
+    def __init__(self, candidate: Candidate, setup: Setup, network: nn.Module | None = None):
+        if setup.threads and setup.device == 'cpu':
             torch.set_num_threads(setup.threads)
         torch.manual_seed(0)
-        memory_format = getattr(
-            torch, candidate.memory_format.replace('channels_first', 'contiguous_format')
-        )
-        model = build(candidate.name, setup.arch, setup.drop_path_rate)
-        model.train(setup.mode == 'train')
-        self.model = model.to(self.device, memory_format=memory_format)
-        prepare(candidate.name, self.model)
-        self.input = torch.randn(setup.shape).to(self.device, memory_format=memory_format)
-        self.call = torch.compile(model, mode=candidate.compile) if candidate.compile else model
-        self._gradients: list[Tensor] = []
-        for _ in range(3 if candidate.compile else 2):  # a CUDA graph is recorded in the second run
-            self.run()
-        self._give_back()
+        if network is None:
+            network = build(candidate.name, setup.arch, setup.drop_path_rate)
+        memory_format = _MEMORY_FORMATS[candidate.memory_format]
+        self.setup = setup
+        self.network = network.to(setup.device, memory_format=memory_format)
+        self.network.train(setup.mode == 'train')
+        if candidate.name == 'ours inference':
+            self.network.optimize_for_inference()
+        self.images = torch.randn(setup.shape).to(setup.device, memory_format=memory_format)
+        self.is_compiled = bool(candidate.compile)
+        self.call = self.network
+        if self.is_compiled:
+            self.call = torch.compile(self.network, mode=candidate.compile)
+        self._map_gradients: list[Tensor] = []
+        # The first run allocates or compiles, the second records a CUDA graph.
+        for _ in range(3 if self.is_compiled else 2):
+            time_call(self.run, setup.device)
+        memory.release_free_memory()
+
+    def describe_machine(self) -> str:
+        """The GPU, or the CPU and the number of threads."""
+        if self.setup.device == 'cuda':
+            return torch.cuda.get_device_name()
+        return f'{name_cpu()}, {torch.get_num_threads()} threads'
 
     def run(self) -> None:
-        """One step, to its end."""
+        """One pass; on a GPU its work is queued."""
         if self.setup.mode == 'forward':
             with torch.no_grad():
                 self._forward()
-        else:
-            maps = self._forward()
-            torch.autograd.backward(maps, self._get_gradients(maps))
-            for parameter in self.model.parameters():
-                parameter.grad = None
-        self._wait()
+            return
+        maps = self._forward()
+        if not self._map_gradients:
+            self._map_gradients = [torch.randn_like(y) for y in maps]
+        torch.autograd.backward(maps, self._map_gradients)
+        self.network.zero_grad()
 
     def time(self) -> list[float]:
-        """Seconds of each timed run of a turn."""
+        """Seconds of each timed run of one turn."""
         gc.collect()
-        for _ in range(
-            max(self.setup.untimed, self.setup.malloc == 'keep')
-        ):  # to take what was given back
-            self.run()
-        seconds = []
-        for _ in range(self.setup.timed):
-            start = time.perf_counter()
-            self.run()
-            seconds.append(time.perf_counter() - start)
-        self._give_back()
+        for _ in range(self.setup.untimed):
+            time_call(self.run, self.setup.device)
+        seconds = [time_call(self.run, self.setup.device) for _ in range(self.setup.timed)]
+        memory.release_free_memory()
         return seconds
 
-    def count_saved(self) -> int | None:
-        """Bytes that forward keeps for backward, without parameters and input; a storage counts once.
-
-        None for 'forward', and for compiled networks: under hooks they run as if they were not compiled.
-        """
-        if self.setup.mode == 'forward' or self.call is not self.model:
-            return None
-        own = {
-            tensor.untyped_storage().data_ptr() for tensor in (*self.model.parameters(), self.input)
-        }
-        kept: dict[int, int] = {}
-
-        def note(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in own:
-                kept[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            maps = (
-                self._forward()
-            )  # the name keeps the graph, and with it every storage, from being freed and reused
-        del maps
-        return sum(kept.values())
-
     def measure_peak(self) -> int | None:
-        """Most bytes in use during a step above those before it; None where the system does not tell."""
-        self._give_back()
-        if self.device.type == 'cuda':
-            torch.cuda.reset_peak_memory_stats(self.device)
-            base = torch.cuda.memory_allocated(self.device)
-            self.run()
-            return torch.cuda.max_memory_allocated(self.device) - base
-        try:
-            base = _read_status('VmRSS')
-            _CLEAR.write_text('5')
-        except OSError:  # not Linux, or not allowed
-            return None
-        self.run()
-        peak = _read_status('VmHWM')
-        self._give_back()
-        return max(peak - base, 0)
+        """Peak bytes of a step above those before it; None where the system does not tell."""
+        return memory.measure_peak(self.run, self.setup.device)
 
-    def read_memory(self) -> tuple[int, int] | None:
-        """Bytes of this process, resident now and at most so far; None where the system does not tell."""
-        try:
-            return _read_status('RssAnon'), _read_status('VmHWM')
-        except OSError:
+    def count_saved(self) -> int | None:
+        """Bytes that forward keeps for backward, without parameters and input.
+
+        None in mode 'forward', and for a compiled network: the hooks that count would make it run
+        uncompiled.
+        """
+        if self.setup.mode == 'forward' or self.is_compiled:
             return None
+        return memory.count_saved_bytes(self._forward, [*self.network.parameters(), self.images])
+
+    def read_high_water(self) -> int | None:
+        """Highest resident bytes of this process so far; None where the system does not tell."""
+        return memory.read_own('VmHWM')
 
     def _forward(self) -> list[Tensor]:
-        dtype = _DTYPES.get(self.setup.dtype)
-        with torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext():
-            return list(self.call(self.input))
-
-    def _get_gradients(self, maps: list[Tensor]) -> list[Tensor]:
-        if not self._gradients:
-            self._gradients = [torch.randn_like(y) for y in maps]
-        return self._gradients
-
-    def _wait(self) -> None:
-        if self.device.type == 'cuda':
-            torch.cuda.synchronize(self.device)
-
-    def _give_back(self) -> None:
-        """Free memory goes back to the system, so that those who wait their turn hold little."""
-        gc.collect()
-        if self.device.type == 'cuda':
-            torch.cuda.empty_cache()
-        with contextlib.suppress(OSError, AttributeError):  # no glibc
-            ctypes.CDLL('libc.so.6').malloc_trim(0)
-
-
-def _read_status(field: str) -> int:
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f'{field}:'))
-    return 1024 * int(line.split()[1])
+        dtype = _AUTOCAST.get(self.setup.dtype)
+        with torch.autocast(self.setup.device, dtype, enabled=dtype is not None):
+            return list(self.call(self.images))

@@ -1,51 +1,92 @@
-"""A process that measures one candidate when it is asked: JSON lines on stdin and stdout, started by ``rounds``.
-
-The first line is ``{"candidate": {...}, "setup": {...}}``, answered when the candidate is warm. Then each
-``{"ask": "time" | "count_saved" | "measure_peak"}`` is answered by ``{"answer": ...}``. Between questions it sleeps.
-A failure is ``{"error": "..."}``, and the end.
-"""
+"""A fresh process that holds one object and calls its methods when asked."""
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
-import sys
-import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 
-import torch
-
-from convnext_dense.benchmark.plan import Candidate, Setup
-from convnext_dense.benchmark.report import describe_error
-from convnext_dense.benchmark.step import Step
+_held: object = None  # in the fresh process: what the factory returned
 
 
-def main() -> int:
-    answers = os.fdopen(os.dup(1), 'w')
-    os.dup2(2, 1)  # what libraries print is no answer
+class WorkerError(RuntimeError):
+    """The process could not do what it was asked to; the message says why."""
+
+
+class Worker:
+    """Builds ``factory(*args)`` in a fresh process, where :meth:`ask` calls its methods.
+
+    Factory, arguments and answers must be picklable. What the process prints is dropped.
+
+    Args:
+        factory: a class or a function, importable by its name.
+        *args: its arguments.
+        environment: variables that the process has besides those of its parent.
+    """
+
+    def __init__(
+        self, factory: Callable, *args: object, environment: Mapping[str, str] | None = None
+    ):
+        self._pool = ProcessPoolExecutor(max_workers=1, mp_context=get_context('spawn'))
+        with _extended_environment(environment or {}):
+            self._built = self._pool.submit(_build, factory, args)  # starts the process
+
+    def ask(self, method: str, *args: object):
+        """The answer of the held object's ``method(*args)``.
+
+        Raises:
+            WorkerError: the factory or the method raised an error, or the process died.
+        """
+        try:
+            self._built.result()
+            return self._pool.submit(_call, method, args).result()
+        except BrokenProcessPool:
+            raise WorkerError('its process died, most likely out of memory') from None
+
+    def close(self) -> None:
+        """End the process."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def describe_error(error: Exception) -> str:
+    """Type and first line of an error, for tables and logs."""
+    lines = str(error).strip().splitlines() or ['']
+    return f'{type(error).__name__}: {lines[0]}'[:300]
+
+
+@contextlib.contextmanager
+def _extended_environment(extra: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in extra}
+    os.environ.update(extra)
     try:
-        for answer in _serve(map(json.loads, sys.stdin)):
-            print(json.dumps(answer), file=answers, flush=True)
-    except Exception as error:  # whatever a peer raises: the others go on
-        print(json.dumps(dict(error=describe_error(error))), file=answers, flush=True)
-        return 1
-    return 0
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
-def _serve(requests):
-    first = next(requests, None)
-    if first is None:  # not needed after all
-        return
-    start = time.perf_counter()
-    step = Step(Candidate(**first['candidate']), Setup(**first['setup']))
-    is_cpu = step.device.type == 'cpu'
-    yield dict(
-        seconds=time.perf_counter() - start,
-        threads=torch.get_num_threads() if is_cpu else None,
-        device=None if is_cpu else torch.cuda.get_device_name(step.device),
-    )
-    for request in requests:
-        yield dict(answer=getattr(step, request['ask'])())
+def _build(factory: Callable, args: tuple) -> None:
+    global _held
+    # Libraries warn and log; errors reach the parent without these streams.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    _held = _guard(factory, *args)
 
 
-if __name__ == '__main__':
-    sys.exit(main())
+def _call(method: str, args: tuple):
+    return _guard(getattr(_held, method), *args)
+
+
+def _guard(function: Callable, *args: object):
+    """Any error as a WorkerError, since some libraries' errors cannot be pickled."""
+    try:
+        return function(*args)
+    except Exception as error:
+        raise WorkerError(describe_error(error)) from None

@@ -1,195 +1,98 @@
-"""tools/benchmark.py and benchmarks/cpu.py as a user calls them, at toy size, and what they refuse."""
+"""``convnext-dense benchmark`` as a user calls it, at toy size, and what it refuses."""
 
-import importlib.util
 import json
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from convnext_dense.benchmark import networks
+from convnext_dense.cli.benchmark import choose_networks
+from convnext_dense.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[2]
-TOY = ['--arch', 'atto', '--shape', '1x3x64x64', '--rounds', '1', '--threads', '1']
+TOY = ['--arch', 'atto', '--shape', '1x3x64x64', '--rounds', 1, '--threads', 1]
+TOY += ['--device', 'cpu', '--out', 'out']
 
 
-@pytest.fixture
-def run_here(monkeypatch, tmp_path):
-    """``main`` of a script in this process, which has imported everything already, in an empty folder."""
-
-    def run(path, *args):
-        spec = importlib.util.spec_from_file_location('script', ROOT / path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, 'argv', [str(ROOT / path), *map(str, args)])
-        monkeypatch.setattr(sys, 'path', list(sys.path))
-        return module.main()
-
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return run
 
 
 @pytest.mark.parametrize(
-    'args, message',
+    'options, message',
     [
-        (
-            ['--shape', '512'],
-            'error: a shape is batch x 3 x height x width, such as 1x3x512x512, with sides of 32 or more; '
-            "got '512'",
-        ),
-        (['--networks', 'timmm'], "error: no network 'timmm'; choose from all, peers, 'timm',"),
-        (['--arch', 'huge'], "error: unknown arch 'huge'"),
-        (['--rounds', '0'], 'error: at least one round is needed; got 0'),
-        (
-            ['--networks', 'ours inference'],
-            "error: 'ours inference' has no backward pass: --mode forward, or add another",
-        ),
-        (['--threads', '0'], 'error: at least one thread is needed; got 0'),
-        (
-            ['--values', '64'],
-            'error: --values are of an axis: add --scaling with one of size, batch, width, depth',
-        ),
-        (
-            ['--scaling', 'size', '--values', '64', '31'],
-            "error: values of 'size' are 32 or more; got 31",
-        ),
-        (
-            ['--scaling', 'batch', '--values', '1.5'],
-            "error: values of 'batch' are whole numbers; got 1.5",
-        ),
-        (
-            ['--scaling', 'depth', '--values', 'inf'],
-            "error: values of 'depth' are 0.05 or more; got inf",
-        ),
+        ('--networks timmm', "no network 'timmm'; choose from all, peers, 'timm',"),
+        ('--arch huge', "unknown arch 'huge'"),
+        ('--rounds 0', '--rounds must be 1 or more; got 0'),
+        ('--threads 0', '--threads must be 1 or more; got 0'),
+        ('--drop-path 1', r'--drop-path is a probability in [0, 1); got 1'),
+        ('--values 64', '--values belong to an axis: add --scaling with one of size, batch'),
+        ('--scaling size --values 64 31', "values of 'size' are 32 or more; got 31"),
+        ('--scaling batch --values 1.5', "values of 'batch' are whole numbers; got 1.5"),
+        ('--scaling depth --values inf', "values of 'depth' are 0.05 or more; got inf"),
     ],
 )
-def test_wrong_arguments_are_refused(args, message, command, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert command('benchmark', *args, code=1).startswith(message)
+def test_wrong_options_are_refused(options, message, command, tmp_path):
+    assert command('benchmark', *options.split(), code=1).startswith(f'error: {message}')
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_made_is_refused_at_once(command, run_here, tmp_path):
+@pytest.mark.parametrize('shape', ['512', '3x512x512', '0x3x64x64', '1x4x64x64', '1x3x64x31'])
+def test_wrong_shapes_are_refused(shape, command):
+    message = command('benchmark', '--shape', shape, code=2)
+    assert 'such as 1x3x512x512, with sides of 32 or more' in message
+    assert f"got '{shape}'" in message
+
+
+def test_folder_that_cannot_be_made_is_refused(command, tmp_path):
     (tmp_path / 'file').touch()
-    args = ['--networks', 'ours', 'timm', '--out', tmp_path / 'file']
-    message = 'error: --out must be a folder, or a place for one; .*file: File exists'
-    assert re.match(message, command('benchmark', *args, code=1))
-    with pytest.raises(SystemExit, match=message):
-        run_here('benchmarks/cpu.py', *args)
+    message = command('benchmark', '--out', 'file', code=1)
+    assert message.startswith('error: --out must be a folder, or a place for one; file: File exist')
 
 
-def test_a_comparison_is_printed_and_written(command, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    out = command(
-        'benchmark',
-        *TOY,
-        '--device',
-        'cpu',
-        '--mode',
-        'train',
-        '--networks',
-        'timm',
-        '--dtype',
-        'bf16',
-    )
-    for words in ('train, atto, 1x3x64x64, bf16', 'x fastest peer', '| timm, channels_last'):
-        assert words in out
-    folder = tmp_path / 'work_dirs' / 'benchmark'
-    assert sorted(path.name for path in folder.iterdir()) == ['train.json', 'train.md', 'train.png']
-    record = json.loads((folder / 'train.json').read_text())
-    (result,) = record['results']
-    assert result['error'] is None and len(result['seconds']) == 2 and result['saved_bytes'] > 0
+def test_networks_without_a_backward_pass_are_not_trained():
+    with pytest.raises(ConfigError, match="'ours inference' has no backward pass: --mode forward"):
+        choose_networks(['ours inference'], ['train'])
+    assert choose_networks(['ours inference'], ['forward']) == ['ours inference']
 
 
-@pytest.mark.slow
-def test_scaling_in_a_process_of_its_own(tmp_path):
-    run = subprocess.run(
-        [
-            sys.executable,
-            ROOT / 'tools' / 'benchmark.py',
-            *TOY,
-            '--device',
-            'cpu',
-            '--scaling',
-            'size',
-            '--values',
-            '64',
-            '128',
-            '--networks',
-            'ours',
-            'timm',
-            '--mode',
-            'forward',
-            '--out',
-            'curves',
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    assert '- timm, channels_last: slope of time' in run.stdout
-    assert sorted(path.name for path in (tmp_path / 'curves').iterdir()) == [
-        f'forward_by_size.{suffix}' for suffix in ('json', 'md', 'png')
-    ]
+def test_missing_library(monkeypatch):
+    missing = networks.NETWORKS['timm']._replace(package='no_such_package')
+    monkeypatch.setitem(networks.NETWORKS, 'timm', missing)
+    assert 'timm' not in choose_networks(['peers'], [])
+    with pytest.raises(ConfigError, match='no_such_package is not installed'):
+        choose_networks(['timm'], [])
+
+
+def test_comparison_is_printed_and_written(command, tmp_path):
+    options = [*TOY, '--mode', 'train', '--networks', 'timm', '--dtype', 'bf16']
+    printed = command('benchmark', *options)
+    for words in ('train, atto, 1x3x64x64, bf16', 'x library default', '| timm, channels_last'):
+        assert words in printed
+    names = sorted(path.name for path in (tmp_path / 'out').iterdir())
+    assert names == ['train.json', 'train.md', 'train.png']
+    (result,) = json.loads((tmp_path / 'out' / 'train.json').read_text())['results']
+    assert result['error'] is None
+    assert len(result['seconds']) == 2
+    assert result['saved_bytes'] > 0
 
 
 @pytest.mark.slow
-def test_cpu_script_says_which_goals_are_met(run_here, tmp_path, capsys):
-    run_here(
-        'benchmarks/cpu.py',
-        *TOY,
-        '--networks',
-        'ours',
-        'timm',
-        '--mode',
-        'train',
-        '--compiled',
-        '--repeat',
-        2,
-        '--malloc',
-        'keep',
-    )
-    out = capsys.readouterr().out
-    for label, goal in (('fastest library default', '1.5x'), ('fastest peer', '1.0x')):
-        line = next(
-            line for line in out.splitlines() if line.startswith(f'train against {label}: ')
-        )
-        assert f'goal {goal} ' in line and line.endswith(('met', 'MISSED'))
-    folder = tmp_path / 'work_dirs' / 'benchmark_cpu'
-    assert (
-        len(json.loads((folder / 'train.json').read_text())['results'][0]['seconds']) == 2
-    )  # a median for each run
-    assert (folder / 'run2' / 'train.json').is_file()
+def test_scaling(command, tmp_path):
+    options = ['--scaling', 'size', '--values', 64, 128, '--networks', 'ours', 'timm']
+    printed = command('benchmark', *TOY, *options, '--mode', 'forward')
+    assert '- timm, channels_last: slope of time' in printed
+    names = sorted(path.name for path in (tmp_path / 'out').iterdir())
+    assert names == [f'forward_by_size.{suffix}' for suffix in ('json', 'md', 'png')]
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not networks.ASIDE.is_dir(), reason='mmpretrain is not set up: make test does')
-def test_every_network_runs_and_compiles(command, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    command(
-        'benchmark',
-        *TOY,
-        '--device',
-        'cpu',
-        '--mode',
-        'forward',
-        '--compile',
-        'default',
-        '--memory-format',
-        'channels_first',
-    )
-    record = json.loads((tmp_path / 'work_dirs' / 'benchmark' / 'forward.json').read_text())
-    assert {one['label']: one['error'] for one in record['results'] if one['error']} == {}
-    assert (
-        len(record['results']) == 2 * len(networks.NETWORKS) - 1
-    )  # 'ours inference' is not compiled
-
-
-@pytest.mark.slow
-def test_startup_script_measures(run_here, capsys):
-    run_here('benchmarks/startup.py', '--repeat', 1)
-    out = capsys.readouterr().out
-    assert 'something compiled: False' in out and out.count('no compiler   ') >= 2
+@pytest.mark.skipif(
+    networks.find_reason_missing('mmpretrain') is not None,
+    reason='mmpretrain is not set up: make test does',
+)
+def test_every_network_runs_and_compiles(command, tmp_path):
+    options = ['--compile', 'default', '--memory-format', 'channels_first', '--mode', 'forward']
+    command('benchmark', *TOY, *options)
+    results = json.loads((tmp_path / 'out' / 'forward.json').read_text())['results']
+    assert {one['label']: one['error'] for one in results if one['error']} == {}
+    assert len(results) == 2 * len(networks.NETWORKS) - 1  # 'ours inference' is not compiled
