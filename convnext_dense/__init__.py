@@ -1,7 +1,8 @@
 """ConvNeXt V1 and V2 backbones for detection and segmentation with OpenMMLab.
 
-Importing this package is light: no torch and no mm* package. It makes a stand-in for mmcv's compiled ops available
-(``convnext_dense.mmcv_ops``); the public names below are imported when they are first used.
+Importing this package is light: it imports no torch and no mm* package. It makes a stand-in for
+mmcv's compiled ops available (``convnext_dense.mmcv_ops``), so import it before mmcv. The public
+names below are imported when they are first used.
 """
 
 from importlib import import_module

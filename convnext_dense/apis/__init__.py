@@ -11,9 +11,11 @@ from convnext_dense.apis.checkpoints import (
 from convnext_dense.apis.config import (
     ConfigError,
     fit_to_machine,
+    list_configs,
     load_config,
     require_checkpoint,
     require_data,
+    resolve_config,
     use_amp,
     use_tta,
 )
@@ -36,6 +38,7 @@ __all__ = [
     'fit_to_machine',
     'format_recipes',
     'keep_checkpoints_safe',
+    'list_configs',
     'load_config',
     'prepare_load_from',
     'print_scores',
@@ -44,6 +47,7 @@ __all__ = [
     'require_checkpoint',
     'require_data',
     'require_fit',
+    'resolve_config',
     'resume_last',
     'run_test',
     'use_amp',

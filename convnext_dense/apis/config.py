@@ -1,14 +1,16 @@
-"""A config made ready for this machine: options, data that is there, devices that exist."""
+"""Find a config, read it, and fit it to this machine: options, data, devices."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+import convnext_dense
 from convnext_dense.checkpoints.sources import is_remote
 from convnext_dense.data.missing import why_missing
 from convnext_dense.errors import ConfigError
@@ -16,103 +18,186 @@ from convnext_dense.errors import ConfigError
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
-def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
-    """Read ``path``, merge ``options`` (dotted keys and values) and set ``work_dir`` (``work_dirs/<name>`` if None).
+def find_config_folder() -> Path:
+    """Return the folder of the shipped configs: in the installed package, or in the checkout."""
+    package = Path(convnext_dense.__file__).parent
+    installed = package / 'configs'
+    if installed.is_dir():
+        return installed
+    return package.parent / 'configs'
+
+
+def list_configs() -> list[Path]:
+    """Return the paths of the shipped configs, sorted by name."""
+    return sorted(find_config_folder().glob('*.py'))
+
+
+def resolve_config(name: str) -> str:
+    """Return the path of a config.
+
+    Args:
+        name: an existing path; else the name of a shipped config, with or without ``.py``.
 
     Raises:
-        ConfigError: no such file, no valid config, or an option that does not fit it.
+        ConfigError: there is neither; the message lists similar names.
     """
-    if not Path(path).is_file():
-        near = ', '.join(sorted(str(p) for p in Path(path).parent.glob('*.py'))[:8]) or 'none'
-        raise ConfigError(f'config {path} does not exist. Configs beside it: {near}.')
+    path = Path(name)
+    if path.is_file():
+        return name
+    shipped = {config.stem: config for config in list_configs()}
+    stem = path.name.removesuffix('.py')
+    is_bare_name = path.name == name
+    if is_bare_name and stem in shipped:
+        return str(shipped[stem])
+
+    lines = [f'config {name} does not exist.']
+    beside = [str(config) for config in sorted(path.parent.glob('*.py'))]
+    if beside and not is_bare_name:
+        lines.append(f'Configs in that folder: {", ".join(beside[:8])}.')
+    similar = difflib.get_close_matches(stem, shipped, n=5)
+    if similar:
+        lines.append(f'Shipped configs with a similar name: {", ".join(similar)}.')
+    lines.append('`convnext-dense recipes` lists all shipped configs.')
+    raise ConfigError(' '.join(lines))
+
+
+def load_config(name: str, options: dict | None = None, work_dir: str | None = None) -> Config:
+    """Read a config.
+
+    Args:
+        name: path, or name of a shipped config; see :func:`resolve_config`.
+        options: values by dotted key, merged into the config.
+        work_dir: overrides the config's; ``work_dirs/<name>`` if neither is given.
+
+    Raises:
+        ConfigError: no such config, an invalid one, or an option that does not fit it.
+    """
+    path = resolve_config(name)
     try:
         cfg = Config.fromfile(path)
         cfg.merge_from_dict(options or {})
-    except Exception as error:  # a config is code: it raises anything
+    except Exception as error:  # a config is Python code, which can raise anything
         raise ConfigError(f'config {path} cannot be read or changed as asked: {error}') from error
-    cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
+    default = Path('work_dirs', Path(path).stem)
+    cfg.work_dir = work_dir or cfg.get('work_dir') or str(default)
     return cfg
 
 
-def iter_datasets(cfg: Config, loaders=LOADERS) -> Iterator[ConfigDict]:
-    """Every data set's config in the given loaders, wrappers (RepeatDataset, ConcatDataset, ...) opened."""
-    pending = [cfg[name].dataset for name in loaders if cfg.get(name)]
+def iter_loaders(cfg: Config, names: Sequence[str] = LOADERS) -> Iterator[ConfigDict]:
+    """Yield the named loaders that the config has."""
+    for name in names:
+        if cfg.get(name):
+            yield cfg[name]
+
+
+def iter_datasets(cfg: Config, loaders: Sequence[str] = LOADERS) -> Iterator[ConfigDict]:
+    """Yield the data sets of these loaders, and those inside wrappers such as RepeatDataset."""
+    pending = [loader.dataset for loader in iter_loaders(cfg, loaders)]
     while pending:
         dataset = pending.pop(0)
         inner = dataset.get('dataset', dataset.get('datasets'))
         if inner is None:
             yield dataset
+        elif isinstance(inner, list):
+            pending[:0] = inner
         else:
-            pending[:0] = inner if isinstance(inner, list) else [inner]
+            pending.insert(0, inner)
 
 
-def require_data(cfg: Config, loaders=LOADERS) -> None:
-    """Stop at once, with what is expected where and how to get it, when a data set of ``cfg`` is not on disk.
+def require_data(cfg: Config, loaders: Sequence[str] = LOADERS) -> None:
+    """Stop before a run starts if a data set is not on disk.
 
     Raises:
-        ConfigError: a known data set is missing or incomplete.
+        ConfigError: a known data set is missing or incomplete; the message says where it was
+            expected and how to get it.
     """
     for dataset in iter_datasets(cfg, loaders):
-        parts = (
-            [dataset.ann_file, *(dataset.get('data_prefix') or {}).values()]
-            if dataset.get('ann_file')
-            else ([dataset.split] if dataset.get('split') else ())
-        )  # evaluation needs no training images
-        reason = why_missing(
-            dataset.type, dataset.get('data_root') or '.', cfg.filename or 'CONFIG', parts
-        )
+        root = dataset.get('data_root') or '.'
+        reason = why_missing(dataset.type, root, _name_for_command(cfg), _list_parts(dataset))
         if reason:
             raise ConfigError(reason)
 
 
+def _list_parts(dataset: ConfigDict) -> list[str]:
+    """Return the files and folders that a data set reads: evaluation needs no training images."""
+    if dataset.get('ann_file'):
+        return [dataset.ann_file, *(dataset.get('data_prefix') or {}).values()]
+    if dataset.get('split'):
+        return [dataset.split]
+    return []
+
+
+def _name_for_command(cfg: Config) -> str:
+    """Return how a command names this config: a shipped one by its name, another by its path."""
+    if not cfg.filename:
+        return 'CONFIG'
+    path = Path(cfg.filename)
+    if path.resolve().parent == find_config_folder().resolve():
+        return path.stem
+    return str(path)
+
+
 def use_amp(cfg: Config) -> None:
-    """Mixed precision for the optimizer wrapper, if it is not already."""
-    if cfg.optim_wrapper.get('type', 'OptimWrapper') == 'OptimWrapper':
-        cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
-    elif cfg.optim_wrapper.type != 'AmpOptimWrapper':
+    """Train in mixed precision, if the config does not already.
+
+    Raises:
+        ConfigError: the config has another optimizer wrapper.
+    """
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.get('type', 'OptimWrapper')
+    if kind == 'OptimWrapper':
+        wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+    elif kind != 'AmpOptimWrapper':
         raise ConfigError(
             '--amp needs an optim_wrapper of type OptimWrapper or AmpOptimWrapper; '
-            f'got {cfg.optim_wrapper.type}. Set mixed precision in the config itself.'
+            f'got {kind}. Set mixed precision in the config itself.'
         )
 
 
 def fit_to_machine(cfg: Config) -> None:
-    """Without a GPU: single precision, as mmengine's mixed precision needs one, and no pinned memory; else as configured.
+    """Without a GPU, train in single precision and without pinned memory.
+
+    mmengine's mixed precision needs a GPU, and torch warns about pinned memory where there is none.
 
     Raises:
-        ConfigError: several processes are asked for and there is no GPU: mmengine gives each process its own.
+        ConfigError: a launcher starts several processes, and there is no GPU for them.
     """
     if torch.cuda.is_available():
         return
-    for loader in (cfg[name] for name in LOADERS if cfg.get(name)):
-        if loader.get('pin_memory'):  # memory for the way to a GPU; torch warns where there is none
-            loader.pin_memory = False
-    if cfg.get('launcher', 'none') != 'none':
+    launcher = cfg.get('launcher', 'none')
+    if launcher != 'none':
         raise ConfigError(
-            f'--launcher {cfg.launcher} gives each process a GPU of its own, and torch sees none here. '
+            f'--launcher {launcher} gives each process its own GPU, and torch finds none here. '
             'Leave --launcher out to run in one process on the CPU.'
         )
-    if cfg.get('optim_wrapper', {}).get('type') == 'AmpOptimWrapper':
-        cfg.optim_wrapper.type = 'OptimWrapper'
-        cfg.optim_wrapper.pop('loss_scale', None)
-        cfg.optim_wrapper.pop('dtype', None)
+    for loader in iter_loaders(cfg):
+        if loader.get('pin_memory'):
+            loader.pin_memory = False
+    wrapper = cfg.get('optim_wrapper', {})
+    if wrapper.get('type') == 'AmpOptimWrapper':
+        wrapper.type = 'OptimWrapper'
+        wrapper.pop('loss_scale', None)
+        wrapper.pop('dtype', None)
         print_log('No GPU: training in single precision, not the mixed precision of the config.')
 
 
 def require_checkpoint(path: str) -> str:
-    """``path``, if it is a file, a folder or an address.
+    """Return ``path`` if it is an existing file or folder, or an address.
 
     Raises:
         ConfigError: no such file.
     """
     if is_remote(path) or Path(path).expanduser().exists():
         return path
-    near = ', '.join(str(p) for p in sorted(Path(path).parent.glob('*.pth'))[:8]) or 'none'
-    raise ConfigError(f'checkpoint {path} does not exist. Checkpoints beside it: {near}.')
+    beside = [str(other) for other in sorted(Path(path).parent.glob('*.pth'))]
+    raise ConfigError(
+        f'checkpoint {path} does not exist. '
+        f'Checkpoints in that folder: {", ".join(beside[:8]) or "none"}.'
+    )
 
 
 def use_tta(cfg: Config) -> None:
-    """Test with the config's test-time augmentation (``tta_model``, ``tta_pipeline``, ``tta_test_cfg``).
+    """Test with the config's test-time augmentation (``tta_model``, ``tta_pipeline``).
 
     Raises:
         ConfigError: the config has none.
@@ -125,8 +210,8 @@ def use_tta(cfg: Config) -> None:
         dataset.pipeline = cfg.tta_pipeline
     if cfg.get('tta_test_cfg'):
         cfg.model.test_cfg = cfg.tta_test_cfg
-    # Weights of a checkpoint are the averaged ones already; the hook's own copy would not find them inside tta_model.
-    cfg.custom_hooks = [
-        hook for hook in cfg.get('custom_hooks') or [] if not str(hook.type).endswith('EMAHook')
-    ]
+    # The weights in a checkpoint are already the averaged ones. The hook would look for its own
+    # copy under the names of the unwrapped model.
+    hooks = cfg.get('custom_hooks') or []
+    cfg.custom_hooks = [hook for hook in hooks if not str(hook.type).endswith('EMAHook')]
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)

@@ -19,7 +19,7 @@ class ConfigOptions(argparse.Action):
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add the config as a positional argument."""
-    parser.add_argument('config', help='path of the config')
+    parser.add_argument('config', help='path of a config, or the name of a shipped one')
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:

@@ -42,10 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the new config and print how it differs."""
+    from convnext_dense.apis import resolve_config
     from convnext_dense.plug.plug import plug
 
+    config = resolve_config(args.config)
     done = plug(
-        args.config,
+        config,
         args.arch,
         args.out,
         output_stride=args.output_stride,
@@ -53,5 +55,5 @@ def run(args: argparse.Namespace) -> None:
         checkpoint=None if args.checkpoint == 'none' else args.checkpoint,
         check=not args.no_check,
     )
-    print('\n'.join([f'--- {args.config}', f'+++ {done.path}', *done.changes, '', *done.notes]))
+    print('\n'.join([f'--- {config}', f'+++ {done.path}', *done.changes, '', *done.notes]))
     print(f'Written: {done.path}')

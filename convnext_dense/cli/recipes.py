@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / 'docs' / 'recipes.md'
+PAGE = Path('docs', 'recipes.md')
 HEAD = """# Recipes
 
 Every config of this project, as it stands; `python tools/list_recipes.py --write` makes this page from them. Batch:
@@ -23,7 +22,7 @@ def run(args: argparse.Namespace) -> None:
     """Print or write the page."""
     from convnext_dense import apis
 
-    page = f'{HEAD}\n{apis.format_recipes(sorted((ROOT / "configs").glob("*.py")))}'
+    page = f'{HEAD}\n{apis.format_recipes(apis.list_configs())}'
     if args.write:
         PAGE.write_text(page, encoding='utf-8')
     else:

@@ -1,7 +1,7 @@
 """Train a config.
 
-convnext-dense train configs/upernet_convnext_t_ade20k.py
-convnext-dense train configs/upernet_convnext_t_ade20k.py --sample
+convnext-dense train upernet_convnext_t_ade20k --sample     # a shipped config, on drawn scenes
+convnext-dense train my_config.py --cfg-options train_dataloader.batch_size=4
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Configs made ready: errors that help, data that is there, devices that exist."""
+"""Configs are found, read and fitted to the machine; errors say what to do."""
 
 from pathlib import Path
 
@@ -24,32 +24,48 @@ def test_load_config_merges_and_names_the_work_dir():
     assert apis.load_config(ADE20K, work_dir='here').work_dir == 'here'
 
 
-def test_missing_config_checkpoint_and_images_are_named(tmp_path):
-    (tmp_path / 'near.py').touch(), (tmp_path / 'near.pth').touch()
-    with pytest.raises(apis.ConfigError, match='absent.py does not exist.*near.py'):
+@pytest.mark.parametrize('name', ['upernet_convnext_t_ade20k', 'upernet_convnext_t_ade20k.py'])
+def test_a_shipped_config_is_found_by_its_name(name):
+    assert apis.resolve_config(name) == ADE20K
+
+
+def test_an_existing_path_wins_over_a_shipped_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path('upernet_convnext_t_ade20k.py').touch()
+    assert apis.resolve_config('upernet_convnext_t_ade20k.py') == 'upernet_convnext_t_ade20k.py'
+
+
+def test_a_wrong_name_lists_similar_ones(tmp_path):
+    with pytest.raises(apis.ConfigError, match=r'does not exist.* upernet_convnext_t_ade20k,'):
+        apis.resolve_config('upernet_convnext_t_ade20')
+    (tmp_path / 'near.py').touch()
+    with pytest.raises(apis.ConfigError, match=r'absent.py does not exist.*near.py'):
         apis.load_config(str(tmp_path / 'absent.py'))
-    with pytest.raises(apis.ConfigError, match='absent.pth does not exist.*near.pth'):
+
+
+def test_a_missing_checkpoint_lists_those_beside_it(tmp_path):
+    near = tmp_path / 'near.pth'
+    near.touch()
+    assert apis.require_checkpoint(str(near)) == str(near)
+    with pytest.raises(apis.ConfigError, match=r'absent.pth does not exist.*near.pth'):
         apis.require_checkpoint(str(tmp_path / 'absent.pth'))
-    assert apis.require_checkpoint(str(tmp_path / 'near.pth')) == str(tmp_path / 'near.pth')
-    with pytest.raises(apis.ConfigError, match='no image at'):
+
+
+def test_images_are_found_in_folders(tmp_path):
+    with pytest.raises(apis.ConfigError, match=r'no image at'):
         apis.find_images([str(tmp_path)])
-    (tmp_path / 'b.PNG').touch(), (tmp_path / 'a.jpg').touch()
+    for name in ('b.PNG', 'a.jpg', 'notes.txt'):
+        (tmp_path / name).touch()
     assert [path.name for path in apis.find_images([str(tmp_path)])] == ['a.jpg', 'b.PNG']
 
 
 def test_missing_data_stops_at_once_and_says_what_to_do(tmp_path):
-    cfg = apis.load_config(
-        ADE20K, {'train_dataloader.dataset.data_root': str(tmp_path / 'nowhere')}
-    )
+    root = str(tmp_path / 'nowhere')
+    cfg = apis.load_config(ADE20K, {'train_dataloader.dataset.data_root': root})
     with pytest.raises(apis.ConfigError) as error:
         apis.require_data(cfg)
-    for words in (
-        str(tmp_path / 'nowhere'),
-        'images/training',
-        'ADEChallengeData2016.zip',
-        '--sample',
-        ADE20K,
-    ):
+    advice = ('images/training', 'ADEChallengeData2016.zip', 'upernet_convnext_t_ade20k --sample')
+    for words in (root, *advice):
         assert words in str(error.value)
 
 
@@ -68,7 +84,7 @@ def test_amp():
     cfg = Config(dict(optim_wrapper=dict(optimizer=dict(type='AdamW'))))
     apis.use_amp(cfg)
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper' and cfg.optim_wrapper.loss_scale == 'dynamic'
-    with pytest.raises(apis.ConfigError, match='got ApexOptimWrapper'):
+    with pytest.raises(apis.ConfigError, match=r'got ApexOptimWrapper'):
         apis.use_amp(Config(dict(optim_wrapper=dict(type='ApexOptimWrapper'))))
 
 
@@ -78,20 +94,20 @@ def test_without_a_gpu_the_run_is_in_single_precision_and_one_process():
     apis.fit_to_machine(cfg)
     assert cfg.optim_wrapper.type == 'OptimWrapper' and 'loss_scale' not in cfg.optim_wrapper
     cfg.launcher = 'pytorch'
-    with pytest.raises(apis.ConfigError, match='a GPU of its own'):
+    with pytest.raises(apis.ConfigError, match=r'its own GPU'):
         apis.fit_to_machine(cfg)
 
 
-def test_tta_needs_the_configs_own():
+def test_tta_comes_from_the_config():
     cfg = apis.load_config(ADE20K)
     apis.use_tta(cfg)
     assert cfg.model.type == 'SegTTAModel' and cfg.model.module.test_cfg == dict(mode='whole')
     assert cfg.test_dataloader.dataset.pipeline[1].type == 'TestTimeAug'
-    with pytest.raises(apis.ConfigError, match='tta_model'):
+    with pytest.raises(apis.ConfigError, match=r'tta_model'):
         apis.use_tta(Config(dict(model=dict())))
 
 
-def test_sample_changes_data_sizes_and_length_alone(tmp_path, monkeypatch):
+def test_sample_changes_only_data_sizes_and_length(tmp_path, monkeypatch):
     place = apis.sample.SAMPLES['ADE20KDataset'].place
     sample = Sample(Path('ade'), lambda root: root.mkdir(parents=True, exist_ok=True), place)
     monkeypatch.setitem(apis.sample.SAMPLES, 'ADE20KDataset', sample)
@@ -122,10 +138,10 @@ def test_sample_refuses_other_data():
         )
     )
     with pytest.raises(
-        apis.ConfigError, match='scenes for ADE20KDataset, .*; this config reads CityscapesDataset'
+        apis.ConfigError, match=r'scenes for ADE20KDataset, .*; this config reads CityscapesDataset'
     ):
         apis.use_sample(cfg)
-    with pytest.raises(apis.ConfigError, match='counted in iterations or epochs'):
+    with pytest.raises(apis.ConfigError, match=r'counted in iterations or epochs'):
         apis.shorten.shorten_run(Config(dict(train_cfg=dict(type='Loop'))))
 
 
