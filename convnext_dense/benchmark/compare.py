@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from convnext_dense.benchmark import memory
 from convnext_dense.benchmark.plan import Candidate, Setup
@@ -49,7 +50,7 @@ class Participant:
             environment['OMP_NUM_THREADS'] = str(result.setup.threads)
         self._worker = Worker(Step, result.candidate, result.setup, environment=environment)
 
-    def ask(self, question: str):
+    def ask(self, question: str) -> Any:
         """The answer of a method of ``Step``."""
         if self.result.error:
             return None

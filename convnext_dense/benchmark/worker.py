@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from typing import Any
 
 _held: object = None  # in the fresh process: what the factory returned
 
@@ -34,7 +35,7 @@ class Worker:
         with _extended_environment(environment or {}):
             self._built = self._pool.submit(_build, factory, args)  # starts the process
 
-    def ask(self, method: str, *args: object):
+    def ask(self, method: str, *args: object) -> Any:
         """The answer of the held object's ``method(*args)``.
 
         Raises:
@@ -80,11 +81,11 @@ def _build(factory: Callable, args: tuple) -> None:
     _held = _guard(factory, *args)
 
 
-def _call(method: str, args: tuple):
+def _call(method: str, args: tuple) -> Any:
     return _guard(getattr(_held, method), *args)
 
 
-def _guard(function: Callable, *args: object):
+def _guard(function: Callable, *args: object) -> Any:
     """Any error as a WorkerError, since some libraries' errors cannot be pickled."""
     try:
         return function(*args)

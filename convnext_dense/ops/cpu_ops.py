@@ -43,7 +43,7 @@ def _by_forward_convolution(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """The weight gradient as the correlation of the padded input with ``grad``.
 
     oneDNN computes it by a depthwise forward convolution whose kernel is ``grad``, several times faster than by its own
-    weight gradient (docs/performance.md).
+    weight gradient (docs/performance/how_it_works.md).
     """
     dtype = at_least_fp32(x.dtype)
     dweight = torch.zeros(1, x.shape[-1], 7, 7, dtype=dtype, device=x.device)

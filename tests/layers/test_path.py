@@ -124,6 +124,6 @@ def test_a_network_of_both_paths_equals_full():
 
 
 def test_no_stage_of_tiny_is_small_at_512_pixels():
-    """The table of memory in docs/performance.md holds for 'auto'."""
+    """The table of memory in docs/performance/measured.md holds for 'auto'."""
     for dim, side in zip((96, 192, 384, 768), (128, 64, 32, 16), strict=True):
         assert ConvNeXtBlock(dim).why_full(torch.empty(1, dim, side, side)) == []
