@@ -1,32 +1,30 @@
-"""Optimizer-wrapper constructor with layer-wise learning-rate decay for ConvNeXt in any model."""
+"""Optimizer-wrapper constructor with layer-wise learning-rate decay for ConvNeXt in any model.
+
+The rule itself, which layer a parameter belongs to and how the rate falls, is in ``layer_ids.py``.
+"""
 
 from __future__ import annotations
 
 import logging
-import math
+from typing import NamedTuple
 
 from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import Tensor, nn
 
 from convnext_dense.engine.backbones import find_backbones, named_parameters
-from convnext_dense.engine.layer_ids import (
-    DECAY_TYPES,
-    check_decay_type,
-    check_num_layers,
-    get_layer_id,
-    get_lr_scale,
-)
-from convnext_dense.engine.layer_table import format_table, get_part
+from convnext_dense.engine.layer_ids import check_num_layers, get_layer_id, get_lr_scale
+from convnext_dense.engine.layer_table import Part, format_table, get_part
+from convnext_dense.engine.paramwise import check_paramwise_cfg
 from convnext_dense.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
-_KEYS = ('decay_rate', 'decay_type', 'num_layers', 'custom_keys')
-_ZERO_ALREADY = ('norm_decay_mult', 'bias_decay_mult', 'flat_decay_mult')
-_INSTEAD = {
-    'bias_lr_mult': "custom_keys={'.bias': dict(lr_mult=...)}",
-    'dwconv_decay_mult': "custom_keys={'dwconv': dict(decay_mult=...)}",
-    'dcn_offset_lr_mult': "custom_keys={'conv_offset': dict(lr_mult=...)}",
-}
+
+class Layer(NamedTuple):
+    """Layer id of a parameter, factor on its learning rate, and where it is, for the log."""
+
+    layer_id: int
+    lr_scale: float
+    part: Part
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -36,63 +34,80 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     ::
 
         lr           = base lr * decay_rate ** (num_layers + 1 - layer_id) * lr_mult
-        weight_decay = base weight decay * decay_mult;  0 for parameters of at most one axis, biases and GRN's
+        weight_decay = base weight decay * decay_mult
+                       0 for biases, parameters of at most one axis, and those of GRN
 
-    Layer ids are those of :mod:`convnext_dense.engine.layer_ids`. The backbones are found anywhere in the model, also
-    in DistributedDataParallel, torch.compile and checkpoint wrappers; all that is outside has scale 1. Frozen
-    parameters are left out, shared ones counted once. Parameters of one layer, lr and weight decay make one group, so
-    that fused and foreach optimizers stay fast. Each group holds ``layer_id``, ``lr_scale`` (lr / base lr),
+    Layer ids are those of :mod:`convnext_dense.engine.layer_ids`. The backbones are found anywhere
+    in the model, also inside DistributedDataParallel, torch.compile and checkpoint wrappers;
+    parameters outside of them have scale 1. Frozen parameters are left out, shared ones are counted
+    once. Parameters with the same layer, lr and weight decay form one group, so that fused and
+    foreach optimizers stay fast. Each group holds ``layer_id``, ``lr_scale`` (lr / base lr),
     ``group_name`` and ``param_names``. The groups are logged as a table.
 
     Args:
-        optim_wrapper_cfg: mmengine's; ``optimizer`` must state ``lr``. All else passes through unchanged.
-        paramwise_cfg: ``decay_rate`` in (0, 1]; ``decay_type``, 'layer_wise' unless given; ``num_layers``, needless,
-            and checked against the depths; ``custom_keys`` as mmengine's: {part of a name: dict(lr_mult, decay_mult)},
-            the longest matching key wins. They multiply on top of the above, so no decay stays no decay.
-            Of mmengine's other keys, ``norm_decay_mult=0``, ``bias_decay_mult=0``, ``flat_decay_mult=0`` and
-            ``bypass_duplicate=True`` say what is done in any case; the rest is refused.
+        optim_wrapper_cfg: mmengine's; ``optimizer`` must state ``lr``. Everything else is passed on
+            unchanged.
+        paramwise_cfg: a dict with these keys.
+
+            - ``decay_rate``: in (0, 1].
+            - ``decay_type``: 'layer_wise' (default), 'stage_wise' or 'block_wise'.
+            - ``num_layers``: not needed; if given, it is checked against the depths.
+            - ``custom_keys``: as in mmengine, {part of a name: dict(lr_mult, decay_mult)}. The
+              longest matching key wins. The factors multiply the values above, so a weight decay of
+              0 stays 0.
+
+            Of mmengine's other keys, ``norm_decay_mult=0``, ``bias_decay_mult=0``,
+            ``flat_decay_mult=0`` and ``bypass_duplicate=True`` are accepted, since they state what
+            is done anyway; all others are refused.
 
     Raises:
-        ValueError: a key or value above is missing, unknown or out of range; the model has no ConvNeXt backbone.
+        ValueError: a key or value above is missing, unknown or out of range; the model has no
+            ConvNeXt backbone.
         RuntimeError: a trainable parameter is in no group.
 
     Source: see :mod:`convnext_dense.engine.layer_ids`.
-    Differs: several backbones anywhere, num_layers derived, custom_keys, GRN's parameters in no-decay groups.
+    Differs: finds several backbones anywhere; derives num_layers; has custom_keys; gives no weight
+    decay to the parameters of GRN.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         optim_wrapper = super().__call__(model)
-        grouped = {
-            id(param) for group in optim_wrapper.optimizer.param_groups for param in group['params']
-        }
-        missing = [
-            name
-            for name, param in named_parameters(model)
-            if param.requires_grad and id(param) not in grouped
-        ]
+        grouped: set[int] = set()
+        for group in optim_wrapper.optimizer.param_groups:
+            grouped.update(id(param) for param in group['params'])
+        missing = []
+        for name, param in named_parameters(model):
+            if param.requires_grad and id(param) not in grouped:
+                missing.append(name)
         if missing:
             raise RuntimeError(
                 f'{len(missing)} trainable parameters are in no group and would never be updated: '
-                f'{", ".join(missing[:5])}, ... Each must be in exactly one. mmengine looks only into '
-                'the attribute `module` of a model that has one: give that child another name.'
+                f'{", ".join(missing[:5])}, ... Each must be in exactly one. mmengine looks only '
+                'into the attribute `module` of a model that has one: give that child another name.'
             )
         return optim_wrapper
 
     def add_params(
-        self, params: list[dict], module: nn.Module, prefix: str = '', is_dcn_module=None
+        self,
+        params: list[dict],
+        module: nn.Module,
+        prefix: str = '',
+        is_dcn_module: int | float | None = None,
     ) -> None:
-        """Append the groups of all trainable parameters of ``module``, the whole model, to ``params``."""
-        layer_of, outside, summary = self._get_layers(module)
-        groups, part_of, num_frozen = {}, {}, 0
+        """Append the groups of all trainable parameters of ``module``, the whole model."""
+        layers, outside_id, summary = self._get_layers(module)
+        groups: dict[tuple, dict] = {}
+        parts: dict[int, Part] = {}
+        num_frozen = 0
         for name, param in named_parameters(module):
             if not param.requires_grad:
                 num_frozen += 1
                 continue
-            layer_id, scale, part = layer_of.get(
-                id(param), (outside, 1.0, (name.split('.')[0], None))
-            )
-            part_of[id(param)] = part
-            self._add_to_group(groups, name, param, layer_id, scale)
+            layer = layers.get(id(param))
+            if layer is None:
+                layer = Layer(outside_id, 1.0, Part(name.split('.')[0]))
+            parts[id(param)] = layer.part
+            self._add_to_group(groups, name, param, layer)
         if not groups:
             raise ValueError(
                 f'nothing to train: all {num_frozen} parameter tensors of the model are frozen'
@@ -101,66 +116,86 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             groups.values(), key=lambda group: (group['layer_id'], group['group_name'])
         )
         params.extend(ordered)
-        self._warn_unmatched(module)
+
+        self._warn_about_unmatched_keys(module)
         print_log(
-            f'{summary}\n{format_table(ordered, part_of)}\n{len(part_of)} parameter tensors in {len(ordered)} '
-            f'groups; {num_frozen} frozen ones in none',
+            f'{summary}\n{format_table(ordered, parts)}\n{len(parts)} parameter tensors in '
+            f'{len(ordered)} groups; {num_frozen} frozen ones in none',
             logger='current',
         )
 
-    def _get_layers(self, model: nn.Module) -> tuple[dict[int, tuple], int, str]:
-        """id(parameter) -> (layer id, scale, part) in all backbones; the layer id outside them; a line for the log."""
-        cfg, layer_of, outside, texts = self.paramwise_cfg, {}, 0, []
-        decay_type, decay_rate = cfg.get('decay_type', 'layer_wise'), cfg['decay_rate']
+    def _get_layers(self, model: nn.Module) -> tuple[dict[int, Layer], int, str]:
+        """Find the layer of each parameter of the backbones.
+
+        Returns:
+            {id(parameter): layer}, the layer id of the parameters outside of the backbones, and a
+            line for the log.
+        """
+        decay_rate = self.paramwise_cfg['decay_rate']
+        decay_type = self.paramwise_cfg.get('decay_type', 'layer_wise')
+        layers: dict[int, Layer] = {}
+        outside_id = 0
+        descriptions = []
         for backbone in find_backbones(model).values():
-            depths = tuple(backbone.depths)
-            num_layers = check_num_layers(cfg.get('num_layers'), depths, decay_type)
-            outside = max(outside, num_layers + 1)
-            texts.append(f'num_layers {num_layers} for depths {depths}')
+            depths: tuple[int, ...] = tuple(backbone.depths)  # type: ignore[arg-type]
+            num_layers = check_num_layers(self.paramwise_cfg.get('num_layers'), depths, decay_type)
+            outside_id = max(outside_id, num_layers + 1)
             for name, param in named_parameters(backbone):
                 layer_id = get_layer_id(name, depths, decay_type)
-                scale = get_lr_scale(layer_id, num_layers, decay_rate)
-                layer_of.setdefault(id(param), (layer_id, scale, get_part(name)))
-        return (
-            layer_of,
-            outside,
-            f'learning-rate decay {decay_type}, decay_rate {decay_rate:g}, {"; ".join(texts)}',
+                lr_scale = get_lr_scale(layer_id, num_layers, decay_rate)
+                layers.setdefault(id(param), Layer(layer_id, lr_scale, get_part(name)))
+            descriptions.append(f'num_layers {num_layers} for depths {depths}')
+        summary = (
+            f'learning-rate decay {decay_type}, decay_rate {decay_rate:g}, '
+            f'{"; ".join(descriptions)}'
         )
+        return layers, outside_id, summary
 
     def _add_to_group(
-        self, groups: dict, name: str, param: Tensor, layer_id: int, scale: float
+        self, groups: dict[tuple, dict], name: str, param: Tensor, layer: Layer
     ) -> None:
+        """Add a parameter to the group of its layer, lr and weight decay; make it where needed."""
         lr_mult, decay_mult = self._get_mults(name)
         if _has_no_decay(name, param) or self.base_wd == 0:
             decay_mult = 0.0
-        group = dict(
-            group_name=_get_group_name(layer_id, lr_mult, decay_mult),
-            layer_id=layer_id,
-            params=[],
-            lr_scale=scale * lr_mult,
-            lr=self.base_lr * scale * lr_mult,
-            param_names=[],
-        )
-        if self.base_wd is not None or decay_mult == 0:  # otherwise the optimizer's own default
-            group['weight_decay'] = (self.base_wd or 0.0) * decay_mult
-        group = groups.setdefault((layer_id, group['lr_scale'], group.get('weight_decay')), group)
-        group['params'].append(param)
-        group['param_names'].append(name)
+        lr_scale = layer.lr_scale * lr_mult
+        weight_decay = None  # the optimizer's own default
+        if self.base_wd is not None or decay_mult == 0:
+            weight_decay = (self.base_wd or 0.0) * decay_mult
+
+        key = (layer.layer_id, lr_scale, weight_decay)
+        if key not in groups:
+            groups[key] = dict(
+                group_name=_get_group_name(layer.layer_id, lr_mult, decay_mult),
+                layer_id=layer.layer_id,
+                params=[],
+                lr_scale=lr_scale,
+                lr=self.base_lr * lr_scale,
+                param_names=[],
+            )
+            if weight_decay is not None:
+                groups[key]['weight_decay'] = weight_decay
+        groups[key]['params'].append(param)
+        groups[key]['param_names'].append(name)
+
+    def _get_custom_keys(self) -> dict[str, dict[str, float]]:
+        return self.paramwise_cfg.get('custom_keys') or {}
 
     def _get_mults(self, name: str) -> tuple[float, float]:
-        custom_keys = self.paramwise_cfg.get('custom_keys') or {}
+        """``lr_mult`` and ``decay_mult`` of the longest key that is part of the name."""
+        custom_keys = self._get_custom_keys()
         for key in sorted(sorted(custom_keys), key=len, reverse=True):
             if key in name:
-                return custom_keys[key].get('lr_mult', 1.0), custom_keys[key].get('decay_mult', 1.0)
+                mults = custom_keys[key]
+                return mults.get('lr_mult', 1.0), mults.get('decay_mult', 1.0)
         return 1.0, 1.0
 
-    def _warn_unmatched(self, model: nn.Module) -> None:
+    def _warn_about_unmatched_keys(self, model: nn.Module) -> None:
         names = [name for name, _ in named_parameters(model)]
-        unmatched = [
-            key
-            for key in self.paramwise_cfg.get('custom_keys') or {}
-            if not any(key in n for n in names)
-        ]
+        unmatched = []
+        for key in self._get_custom_keys():
+            if not any(key in name for name in names):
+                unmatched.append(key)
         if unmatched:
             print_log(
                 f'custom_keys {unmatched} are part of no parameter name and have no effect',
@@ -169,78 +204,22 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             )
 
     def _validate_cfg(self) -> None:
-        cfg = self.paramwise_cfg
-        if not isinstance(cfg, dict):
-            raise TypeError(
-                f'paramwise_cfg must be a dict such as dict(decay_rate=0.9); got {cfg!r}'
-            )
-        for key in cfg:
-            _check_key(key, cfg[key])
-        check_decay_type(cfg.get('decay_type', 'layer_wise'))
-        rate = cfg.get('decay_rate')
-        if not _is_number(rate) or not 0 < rate <= 1:
-            raise ValueError(
-                'paramwise_cfg must hold decay_rate, a number in (0, 1] (1: no decay); got '
-                f'{rate!r}. Write for example paramwise_cfg=dict(decay_rate=0.9, '
-                f'decay_type={DECAY_TYPES[0]!r})'
-            )
-        if self.base_lr is None:
-            raise ValueError(
-                'layer-wise learning-rate decay scales the base lr: state optimizer=dict(..., lr=...)'
-            )
-        _check_custom_keys(cfg.get('custom_keys') or {}, self.base_wd)
-
-
-def _check_key(key: str, value) -> None:
-    if key in _INSTEAD:
-        raise ValueError(
-            f'paramwise_cfg.{key} is not supported with layer-wise decay; use {_INSTEAD[key]}'
-        )
-    if key in _ZERO_ALREADY and value != 0:
-        raise ValueError(
-            f'paramwise_cfg.{key}={value!r}: parameters of one axis and biases get no weight decay here, '
-            f'so only {key}=0 is right; leave it out'
-        )
-    if key == 'bypass_duplicate' and value is not True:
-        raise ValueError(
-            f'paramwise_cfg.bypass_duplicate={value!r}: shared parameters are always counted once; '
-            'leave it out'
-        )
-    if key not in (*_KEYS, *_ZERO_ALREADY, 'bypass_duplicate'):
-        raise ValueError(f'unknown key in paramwise_cfg: {key!r}. Known: {", ".join(_KEYS)}')
-
-
-def _check_custom_keys(custom_keys: dict, base_wd: float | None) -> None:
-    if not isinstance(custom_keys, dict) or not all(
-        isinstance(mults, dict) for mults in custom_keys.values()
-    ):
-        raise TypeError(
-            'custom_keys must be a dict of {part of a name: dict(lr_mult=..., decay_mult=...)}; got '
-            f'{custom_keys!r}'
-        )
-    for key, mults in custom_keys.items():
-        for mult, value in mults.items():
-            if mult not in ('lr_mult', 'decay_mult') or not _is_number(value) or value < 0:
-                raise ValueError(
-                    f'custom_keys[{key!r}] may hold lr_mult and decay_mult, numbers of 0 or more; got '
-                    f'{mult}={value!r}'
-                )
-        if base_wd is None and 'decay_mult' in mults:
-            raise ValueError(
-                f'custom_keys[{key!r}] has decay_mult, so state optimizer=dict(..., weight_decay=...)'
-            )
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        # mmengine calls this at the end of its constructor.
+        check_paramwise_cfg(self.paramwise_cfg, self.base_lr, self.base_wd)
 
 
 def _has_no_decay(name: str, param: Tensor) -> bool:
-    owner, _, last = name.rpartition('.')
-    return param.ndim <= 1 or last == 'bias' or owner.rpartition('.')[2] == 'grn'
+    names = name.split('.')
+    return param.ndim <= 1 or names[-1] == 'bias' or names[-2:-1] == ['grn']
 
 
 def _get_group_name(layer_id: int, lr_mult: float, decay_mult: float) -> str:
-    name = f'layer_{layer_id}_{"decay" if decay_mult else "no_decay"}'
-    name += f'_x{decay_mult:g}' if decay_mult not in (0, 1) else ''
-    return name + (f'_lr_x{lr_mult:g}' if lr_mult != 1 else '')
+    """For example 'layer_3_decay', 'layer_3_no_decay', 'layer_7_decay_x0.5_lr_x10'."""
+    name = f'layer_{layer_id}_no_decay'
+    if decay_mult != 0:
+        name = f'layer_{layer_id}_decay'
+        if decay_mult != 1:
+            name += f'_x{decay_mult:g}'
+    if lr_mult != 1:
+        name += f'_lr_x{lr_mult:g}'
+    return name
