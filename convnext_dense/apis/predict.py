@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,71 +15,96 @@ from mmengine.runner import load_checkpoint
 from PIL import Image
 
 from convnext_dense.apis.checkpoints import require_fit
-from convnext_dense.apis.config import ConfigError
+from convnext_dense.errors import ConfigError
 from convnext_dense.visualization.draw import draw_detection, draw_segmentation
 from convnext_dense.visualization.hooks import make_objects
 
-_SCORE = 0.5  # of an object: with a lower one it is not drawn
+# Objects with a lower score are not drawn.
+_MIN_SCORE = 0.5
 _SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
+
+# (RGB image, classes and palette of the data set) -> picture
+_Draw = Callable[[np.ndarray, dict], Image.Image]
 
 
 def find_images(paths: Sequence[str]) -> list[Path]:
-    """The image files in ``paths``: files as they are, folders with every image directly inside, by name.
+    """Return the image files in ``paths``: files as given, and the images directly in folders.
 
     Raises:
         ConfigError: a path does not exist, or a folder holds no image.
     """
-    images = []
+    images: list[Path] = []
     for path in map(Path, paths):
-        found = (
-            sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
-            if path.is_dir()
-            else [path]
-        )
-        if not found or not found[0].exists():
+        if path.is_dir():
+            found = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+        elif path.exists():
+            found = [path]
+        else:
+            found = []
+        if not found:
             raise ConfigError(
                 f'no image at {path}: expected an image file, or a folder of {", ".join(_SUFFIXES)}'
             )
-        images += found
+        images.extend(found)
     return images
 
 
 def draw_predictions(
     cfg: Config, checkpoint: str, images: Sequence[Path], out: Path, device: str | None = None
 ) -> Iterator[Path]:
-    """Write ``out/<image>.png``, image beside prediction, for each image; yields each path when written.
+    """Write ``out/<image>.png`` for each image: the image beside its prediction.
 
-    Label maps get a legend, objects (those with a score of at least 0.5) their names. Images of one name in different
-    folders are told apart by a number.
+    Label maps get a legend; objects with a score of at least 0.5 get their names. If two folders
+    hold images of the same name, the second picture gets a number.
+
+    Yields:
+        The path of each picture, once it is written.
 
     Raises:
-        ConfigError: the checkpoint does not fit the model, or a file is no image.
+        ConfigError: the checkpoint does not fit the model or does not name its classes, or a file
+            is not an image.
     """
-    load = _load_detector if cfg.get('default_scope') == 'mmdet' else _load_segmentor
-    model, draw = load(cfg, device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    require_fit(model, checkpoint)
-    meta = (
-        load_checkpoint(model, checkpoint, map_location='cpu').get('meta', {}).get('dataset_meta')
-    )
-    if not meta:
-        raise ConfigError(
-            f'{checkpoint} does not name its classes: expected meta.dataset_meta, as training writes it'
-        )
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    if cfg.get('default_scope') == 'mmdet':
+        model, draw = _load_detector(cfg, device)
+    else:
+        model, draw = _load_segmentor(cfg, device)
+    meta = _load_weights(model, checkpoint)
     out.mkdir(parents=True, exist_ok=True)
-    written: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for path in images:
-        try:
-            image = np.asarray(Image.open(path).convert('RGB'))
-        except OSError as error:
-            raise ConfigError(f'{path} cannot be read as an image ({error})') from error
-        number = written[path.stem] = written.get(path.stem, 0) + 1
-        picture = out / (f'{path.stem}.png' if number == 1 else f'{path.stem}_{number}.png')
-        draw(image, meta).save(picture)
+        name = path.stem
+        counts[name] += 1
+        suffix = '' if counts[name] == 1 else f'_{counts[name]}'
+        picture = out / f'{name}{suffix}.png'
+        draw(_read_image(path), meta).save(picture)
         yield picture
 
 
-# (image RGB, the classes' names and colours) -> picture
-_Draw = Callable[[np.ndarray, dict], Image.Image]
+def _load_weights(model: torch.nn.Module, checkpoint: str) -> dict:
+    """Load the checkpoint into ``model``; return classes and palette of the data set."""
+    require_fit(model, checkpoint)
+    content = load_checkpoint(model, checkpoint, map_location='cpu')
+    meta = content.get('meta', {}).get('dataset_meta')
+    if not meta:
+        raise ConfigError(
+            f'{checkpoint} does not name its classes: expected meta.dataset_meta, '
+            'which training writes'
+        )
+    return meta
+
+
+def _read_image(path: Path) -> np.ndarray:
+    """Return an RGB image: (H, W, 3), uint8."""
+    try:
+        return np.asarray(Image.open(path).convert('RGB'))
+    except OSError as error:
+        raise ConfigError(f'{path} cannot be read as an image ({error})') from error
+
+
+def _to_bgr(image: np.ndarray) -> np.ndarray:
+    """Reverse the channels: mmdet and mmseg expect images as mmcv reads them, in BGR."""
+    return image[..., ::-1].copy()
 
 
 def _load_segmentor(cfg: Config, device: str) -> tuple[torch.nn.Module, _Draw]:
@@ -87,9 +113,9 @@ def _load_segmentor(cfg: Config, device: str) -> tuple[torch.nn.Module, _Draw]:
     model = init_model(cfg, None, device)
 
     def draw(image: np.ndarray, meta: dict) -> Image.Image:
-        sample = inference_model(model, image[..., ::-1].copy())  # BGR, as mmcv reads files
-        prediction = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
-        return draw_segmentation(image, prediction, None, meta['classes'], meta['palette'])
+        sample = inference_model(model, _to_bgr(image))
+        labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()  # (H, W)
+        return draw_segmentation(image, labels, None, meta['classes'], meta['palette'])
 
     return model, draw
 
@@ -103,8 +129,8 @@ def _load_detector(cfg: Config, device: str) -> tuple[torch.nn.Module, _Draw]:
     model.cfg = cfg
 
     def draw(image: np.ndarray, meta: dict) -> Image.Image:
-        found = inference_detector(model, image[..., ::-1].copy()).pred_instances
-        objects = make_objects(found[found.scores >= _SCORE])
+        found = inference_detector(model, _to_bgr(image)).pred_instances
+        objects = make_objects(found[found.scores >= _MIN_SCORE])
         return draw_detection(image, objects, None, meta['classes'], meta['palette'])
 
     return model, draw

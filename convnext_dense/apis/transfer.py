@@ -1,4 +1,4 @@
-"""Pretrain a classifier, then train a dense model from its weights and from random ones, all else being the same."""
+"""Compare training from the weights of a pretrained classifier with training from random ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -18,15 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from convnext_dense.apis.checkpoints import keep_checkpoints_safe
-from convnext_dense.apis.config import (
-    ConfigError,
-    fit_to_machine,
-    iter_datasets,
-    load_config,
-    require_data,
-)
+from convnext_dense.apis.config import fit_to_machine, iter_datasets, load_config, require_data
 from convnext_dense.apis.summary import get_last_scores
 from convnext_dense.data.sample_folder import read_stamp
+from convnext_dense.errors import ConfigError
 from convnext_dense.evaluation.scores import Scores, write_scores
 
 ARMS = ('random', 'transferred')
@@ -40,21 +35,26 @@ def compare_transfer(
     ema: bool,
     work_dir: str | Path,
 ) -> dict[int, dict[str, dict]]:
-    """Train ``config`` with each seed twice: from random weights and from the classifier's.
+    """Train a dense model with each seed twice: from random weights and from the classifier's.
 
     Args:
-        iters: of each run; None keeps the config's.
-        ema: the averaged weights of ``checkpoint``; False: the plain ones.
+        config: path or name of the dense model's config.
+        checkpoint: of the classifier.
+        seeds: one comparison each.
+        iters: iterations of each run; None keeps the config's.
+        ema: take the averaged weights of ``checkpoint``; False takes the plain ones.
+        work_dir: gets one folder for each run.
 
     Returns:
-        ``{seed: {'random': record, 'transferred': record}}``; records are those of :func:`train_part`.
+        ``{seed: {'random': record, 'transferred': record}}``, with the records of
+        :func:`train_part`.
     """
-    runs: dict[int, dict[str, dict]] = {seed: {} for seed in seeds}
+    runs: dict[int, dict[str, dict]] = {}
     for seed in seeds:
-        for arm in ARMS:
-            cfg = make_dense_config(
-                config, seed, iters, checkpoint if arm == 'transferred' else None, ema
-            )
+        random = make_dense_config(config, seed, iters)
+        transferred = make_dense_config(config, seed, iters, checkpoint, ema)
+        runs[seed] = {}
+        for arm, cfg in zip(ARMS, (random, transferred), strict=True):
             runs[seed][arm] = train_part(cfg, Path(work_dir) / f'{arm}_seed{seed}')
     return runs
 
@@ -62,59 +62,77 @@ def compare_transfer(
 def make_dense_config(
     config: str, seed: int, iters: int | None, checkpoint: str | None = None, ema: bool = True
 ) -> Config:
-    """``config`` with this seed and length, validated once, at the end; from ``checkpoint`` if one is given.
+    """Return the config of one run, with its seed, length and initial weights.
+
+    Args:
+        config: path or name of the dense model's config.
+        seed: random seed of the run.
+        iters: its iterations, with one validation at the end; None keeps the config's.
+        checkpoint: of a classifier, for the backbone; None for random weights.
+        ema: take the averaged weights of ``checkpoint``; False takes the plain ones.
 
     Raises:
-        ConfigError: ``iters`` is below 1, or for a config that does not count in iterations.
+        ConfigError: ``iters`` is below 1, or the config does not count in iterations.
     """
     cfg = load_config(config)
     cfg.merge_from_dict({'randomness.seed': seed})
-    cfg.model.backbone.init_cfg = checkpoint and ConfigDict(
-        type='Pretrained', checkpoint=checkpoint, ema=ema
-    )
+    cfg.model.backbone.init_cfg = None
+    if checkpoint:
+        init_cfg = ConfigDict(type='Pretrained', checkpoint=checkpoint, ema=ema)
+        cfg.model.backbone.init_cfg = init_cfg
     if iters is not None:
         _set_length(cfg, iters)
     return cfg
 
 
 def _set_length(cfg: Config, iters: int) -> None:
-    """``iters`` iterations; schedules that last until the end still do, a warm-up stays as long as it is."""
-    old = cfg.get('train_cfg', {}).get('max_iters')
+    """Train for ``iters`` iterations; schedules still end with the run, a warm-up stays as is."""
+    train_cfg = cfg.get('train_cfg', {})
+    old = train_cfg.get('max_iters')
     if iters < 1 or not old:
         raise ConfigError(
-            f'iters must be at least 1, and {cfg.filename} must have train_cfg.max_iters; got iters='
-            f'{iters} and train_cfg={cfg.get("train_cfg")}'
+            f'iters must be at least 1, and {cfg.filename} must have train_cfg.max_iters; '
+            f'got iters={iters} and train_cfg={cfg.get("train_cfg")}'
         )
     for scheduler in cfg.param_scheduler:
-        if scheduler.get('end', old) >= old:
-            scheduler.end = iters + scheduler.get('end', old) - old
-    cfg.train_cfg.update(max_iters=iters, val_interval=iters)
+        end = scheduler.get('end', old)
+        if end >= old:
+            scheduler.end = iters + end - old
+    train_cfg.update(max_iters=iters, val_interval=iters)
     cfg.merge_from_dict({'default_hooks.checkpoint.interval': iters})
 
 
 def train_part(cfg: Config, work_dir: str | Path) -> dict:
-    """Train ``cfg`` in ``work_dir``, unless the same run ended there before; its record, also in ``scores.json``.
+    """Train ``cfg`` in ``work_dir``, unless the same run was finished there before.
 
-    The same: config, first weights, sample data and number of threads, and the last checkpoint is still there.
+    A run is the same if config, initial weights, sample data and number of threads are, and if its
+    last checkpoint still exists.
 
     Returns:
-        ``metrics`` (the last validation's), ``checkpoint``, ``cpu_seconds`` (the processor's, in user code; a loader's
-        worker that outlives its part counts in a later one), ``seconds`` (of the clock), ``threads``, ``date``,
-        ``config`` and ``settings``, a digest.
+        The record of the run, which is also written to ``scores.json``: ``metrics`` of the last
+        validation, ``checkpoint``, ``cpu_seconds`` (processor time in user code), ``seconds`` (by
+        the clock), ``threads``, ``date``, ``config``, and ``settings``, a digest of what makes a
+        run the same.
     """
     fit_to_machine(cfg)
     require_data(cfg)
     keep_checkpoints_safe(cfg)
-    path, settings = Path(work_dir, 'scores.json'), _digest(cfg)
-    record = json.loads(path.read_text()) if path.is_file() else {}
+    settings = _digest(cfg)
+    path = Path(work_dir, 'scores.json')
+    record = _read_record(path)
     if record.get('settings') == settings and Path(record['checkpoint']).is_file():
         print(f'Already there: {work_dir}, {_format(record["metrics"])}')
         return record
+
     path.unlink(missing_ok=True)
-    cfg.work_dir, cfg.experiment_name = str(work_dir), str(work_dir).strip('/').replace('/', '_')
-    clock, cpu = time.perf_counter(), _cpu_seconds()
+    cfg.work_dir = str(work_dir)
+    cfg.experiment_name = cfg.work_dir.strip('/').replace('/', '_')
+    cpu_start = _get_cpu_seconds()
+    start = time.perf_counter()
     scores, checkpoint = _train(cfg)
-    gc.collect()  # ends loaders' workers: their time counts once they are gone
+    # Ends the loaders' workers, whose processor time counts once they have ended. A worker that
+    # outlives this run counts in the next.
+    gc.collect()
     write_scores(
         Scores(scores),
         path,
@@ -122,74 +140,97 @@ def train_part(cfg: Config, work_dir: str | Path) -> dict:
         checkpoint,
         settings=settings,
         threads=torch.get_num_threads(),
-        cpu_seconds=round(_cpu_seconds() - cpu, 1),
-        seconds=round(time.perf_counter() - clock, 1),
+        cpu_seconds=round(_get_cpu_seconds() - cpu_start, 1),
+        seconds=round(time.perf_counter() - start, 1),
     )
-    return json.loads(path.read_text())
+    return _read_record(path)
 
 
-def _train(cfg: Config) -> tuple[dict[str, float], str]:
-    """The last validation's scores and the last checkpoint's path."""
+def _read_record(path: Path) -> dict:
+    if not path.is_file():
+        return {}
+    return json.loads(path.read_text(encoding='utf-8'))
+
+
+def _train(cfg: Config) -> tuple[dict[str, float | None], str]:
+    """Train; return the scores of the last validation and the path of the last checkpoint."""
     runner = Runner.from_cfg(cfg)
     runner.train()
-    scores = {name: round(float(value), 4) for name, value in get_last_scores(runner).items()}
-    return scores, str(Path(cfg.work_dir, Path(runner.message_hub.get_info('last_ckpt')).name))
+    scores: dict[str, float | None] = {}
+    for name, value in get_last_scores(runner).items():
+        scores[name] = round(float(value), 4)
+    checkpoint = Path(runner.message_hub.get_info('last_ckpt')).name
+    return scores, str(Path(cfg.work_dir, checkpoint))
 
 
 def _digest(cfg: Config) -> str:
-    """A name for everything that decides a run's scores."""
-    parts = cfg.to_dict()
-    parts.pop('work_dir', None)
-    stamps = [
-        read_stamp(Path(dataset.data_root))
-        for dataset in iter_datasets(cfg)
-        if dataset.get('data_root')
-    ]
-    digest = hashlib.sha256(
-        json.dumps([parts, stamps, torch.get_num_threads()], default=str).encode()
-    )
-    first = (cfg.model.get('backbone') or {}).get('init_cfg')
-    if first and Path(first.checkpoint).is_file():
-        digest.update(Path(first.checkpoint).read_bytes())
+    """Return a digest of everything that decides the scores of a run."""
+    settings = cfg.to_dict()
+    settings.pop('work_dir', None)
+    stamps = []
+    for dataset in iter_datasets(cfg):
+        if dataset.get('data_root'):
+            stamps.append(read_stamp(Path(dataset.data_root)))
+    text = json.dumps([settings, stamps, torch.get_num_threads()], default=str)
+    digest = hashlib.sha256(text.encode())
+
+    backbone = cfg.model.get('backbone') or {}
+    init_cfg = backbone.get('init_cfg')
+    if init_cfg and Path(init_cfg.checkpoint).is_file():
+        digest.update(Path(init_cfg.checkpoint).read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _cpu_seconds() -> float:
+def _get_cpu_seconds() -> float:
+    """Return the processor time in user code, of this process and of children that have ended."""
     times = os.times()
     return times.user + times.children_user
 
 
-def _format(metrics: dict[str, float]) -> str:
+def _format(metrics: Mapping[str, float]) -> str:
     return '  '.join(f'{name} {value:.2f}' for name, value in metrics.items())
 
 
-def summarize_transfer(runs: dict[int, dict[str, dict]], metric: str = 'mIoU') -> dict:
-    """Scores by seed, and of each arm the mean and the mean ``cpu_seconds`` of a run; ``difference``: of the means."""
-    seeds = {
-        str(seed): {arm: run[arm]['metrics'][metric] for arm in ARMS} for seed, run in runs.items()
-    }
-    means = {arm: round(mean(scores[arm] for scores in seeds.values()), 2) for arm in ARMS}
-    cpu = {arm: round(mean(run[arm]['cpu_seconds'] for run in runs.values()), 1) for arm in ARMS}
+def summarize_transfer(runs: Mapping[int, Mapping[str, dict]], metric: str = 'mIoU') -> dict:
+    """Compare the arms of :func:`compare_transfer`.
+
+    Returns:
+        ``metric``; ``seeds``, the scores by seed and arm; ``mean`` and ``cpu_seconds``, for each
+        arm the means over the seeds; ``difference`` of the mean scores.
+    """
+    seeds: dict[str, dict[str, float]] = {}
+    for seed, run in runs.items():
+        seeds[str(seed)] = {arm: run[arm]['metrics'][metric] for arm in ARMS}
+    means = {}
+    cpu_seconds = {}
+    for arm in ARMS:
+        means[arm] = round(mean(scores[arm] for scores in seeds.values()), 2)
+        cpu_seconds[arm] = round(mean(run[arm]['cpu_seconds'] for run in runs.values()), 1)
     return dict(
         metric=metric,
         seeds=seeds,
         mean=means,
         difference=round(means['transferred'] - means['random'], 2),
-        cpu_seconds=cpu,
+        cpu_seconds=cpu_seconds,
     )
 
 
-def print_transfer(summary: dict, console: Console | None = None) -> None:
-    """The table of :func:`summarize_transfer`."""
+def print_transfer(summary: Mapping, console: Console | None = None) -> None:
+    """Print the result of :func:`summarize_transfer` as a table."""
     table = Table(title=f'{summary["metric"]} after the same training', title_justify='left')
-    for i, title in enumerate(('seed', 'random weights', 'transferred', 'difference')):
-        table.add_column(title, justify='right' if i else 'left')
-    for name, scores in {**summary['seeds'], 'mean': summary['mean']}.items():
-        if name == 'mean':
-            table.add_section()
-        first, second = (scores[arm] for arm in ARMS)
-        table.add_row(name, f'{first:.2f}', f'{second:.2f}', f'{second - first:+.2f}')
-    cpu = summary['cpu_seconds']
+    table.add_column('seed')
+    for title in ('random weights', 'transferred', 'difference'):
+        table.add_column(title, justify='right')
+    for seed, scores in summary['seeds'].items():
+        table.add_row(seed, *_format_row(scores))
     table.add_section()
+    table.add_row('mean', *_format_row(summary['mean']))
+    table.add_section()
+    cpu = summary['cpu_seconds']
     table.add_row('processor time, s', *(f'{cpu[arm]:.0f}' for arm in ARMS), '')
     (console or Console()).print(table)
+
+
+def _format_row(scores: Mapping[str, float]) -> list[str]:
+    difference = scores['transferred'] - scores['random']
+    return [f'{scores["random"]:.2f}', f'{scores["transferred"]:.2f}', f'{difference:+.2f}']

@@ -1,4 +1,4 @@
-"""Pretrain a classifier, then train segmentation with and without its weights, over several seeds.
+"""Pretrain a classifier, then train segmentation with and without its weights.
 
 Parts that are finished in the work dir are not run again.
 
@@ -17,15 +17,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
         '--pretrain-config',
-        default='configs/convnext_atto_sample.py',
-        help='of the classifier (default: %(default)s)',
+        default='convnext_atto_sample',
+        help='config of the classifier (default: %(default)s)',
     )
     parser.add_argument(
         '--config',
-        default='configs/upernet_convnext_atto_short_sample.py',
-        help='of the segmentor (default: %(default)s)',
+        default='upernet_convnext_atto_short_sample',
+        help='config of the segmentor (default: %(default)s)',
     )
-    parser.add_argument('--checkpoint', help="a classifier's checkpoint: nothing is pretrained")
+    parser.add_argument(
+        '--checkpoint', help='checkpoint of a classifier, in place of the pretraining'
+    )
     parser.add_argument(
         '--plain',
         action='store_true',
@@ -36,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs='+',
         default=[0, 1, 2],
-        help='of the segmentation (default: 0 1 2)',
+        help='random seeds of the segmentation runs (default: 0 1 2)',
     )
     parser.add_argument(
         '--iters', type=int, help="of each segmentation run (default: the config's, 200)"
@@ -55,29 +57,30 @@ def run(args: argparse.Namespace) -> None:
     from convnext_dense.apis import transfer
 
     apis.allow_training_checkpoints()
-    pretrained = None
+    pretraining = None
     checkpoint = args.checkpoint
     if not checkpoint:
         cfg = apis.load_config(args.pretrain_config)
-        pretrained = transfer.train_part(cfg, args.work_dir / 'pretrain')
-        checkpoint = pretrained['checkpoint']
+        pretraining = transfer.train_part(cfg, args.work_dir / 'pretrain')
+        checkpoint = pretraining['checkpoint']
     apis.require_checkpoint(checkpoint)
     runs = transfer.compare_transfer(
         args.config, checkpoint, args.seeds, args.iters, not args.plain, args.work_dir
     )
     summary = transfer.summarize_transfer(runs)
     transfer.print_transfer(summary)
-    if pretrained:
+    if pretraining:
         print(
-            f'pretraining, once: {pretrained["cpu_seconds"]:.0f} s of processor time, '
-            f'top-1 {pretrained["metrics"]["top1"]:.2f}'
+            f'pretraining, once: {pretraining["cpu_seconds"]:.0f} s of processor time, '
+            f'top-1 {pretraining["metrics"]["top1"]:.2f}'
         )
+
     record = dict(
         checkpoint=checkpoint,
         weights='plain' if args.plain else 'EMA',
         iters=args.iters,
         **summary,
-        pretraining=pretrained,
+        pretraining=pretraining,
         runs=runs,
     )
     path = args.work_dir / 'transfer.json'
