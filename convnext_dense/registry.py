@@ -1,7 +1,8 @@
-"""Child registries of mmengine's, scope ``convnext_dense``.
+"""Children of mmengine's registries, with the scope ``convnext_dense``.
 
-mmengine imports ``<scope>.registry`` when it meets an unknown scope, so ``type='convnext_dense.X'`` is found from
-mmengine's, mmdet's and mmseg's registries with no ``custom_imports``. ``locations`` are imported at the first lookup.
+mmengine imports ``<scope>.registry`` when it meets an unknown scope, so the registries of mmengine,
+mmdet and mmseg find ``type='convnext_dense.X'`` without ``custom_imports``. The modules in
+``locations`` are imported at the first lookup.
 """
 
 from mmengine import registry as mmengine_registry

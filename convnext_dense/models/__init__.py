@@ -1,4 +1,4 @@
-"""What mmengine sees: the dense backbone, the classifier with its batches, and test-time augmentation."""
+"""Models registered with mmengine: dense backbone, classifier, test-time augmentation."""
 
 from convnext_dense.models.backbone import ConvNeXt
 from convnext_dense.models.classifier import ConvNeXtClassifier

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseTTAModel
 from mmengine.structures import BaseDataElement, InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import batched_nms, box_iou, masks_to_boxes
 
 from convnext_dense.registry import MODELS
@@ -18,84 +19,114 @@ _KEYS = ('ori_shape', 'flip', 'flip_direction')
 
 @MODELS.register_module()
 class DetTTAModel(BaseTTAModel):
-    """Predicts views of an image (sizes, flips) and merges their boxes and masks; any instance model of mmdet's fits.
+    """Predicts several views of an image (sizes, flips) and merges their boxes and masks.
 
-    Boxes: those of all views, flipped back, through one non-maximum suppression per class: mmdet's own rule. A mask
-    head's probabilities are gone by then (detectors return binary masks of the original image's size), so a kept
-    detection's mask is voted: each view gives its detection of the same class with the largest IoU to the kept box,
-    if that is at least ``iou_threshold``, and a pixel is set where ::
+    It works with any instance model of mmdet. The boxes of all views are flipped back and pass
+    through one non-maximum suppression per class, as in mmdet. Masks are merged by a vote, since
+    detectors return binary masks of the original image's size and no probabilities: for each
+    detection kept, every view contributes its detection of the same class with the largest IoU to
+    the kept box, if that IoU is at least ``iou_threshold``. A pixel is set where ::
 
-        sum of the scores of the masks that hold it > 0.5 * sum of the scores
+        sum of the scores of the masks that contain it > 0.5 * sum of all scores
 
-    The kept detection itself votes for its view. So one view alone, or equal views, change nothing, and no vote comes
-    from an object that suppression would not call the same one. Models without boxes (SOLO, SOLOv2: all zero) get those
-    of their masks.
+    The kept detection is the vote of its own view. So a single view, or equal views, change
+    nothing, and no vote comes from an object that suppression would call a different one. Models
+    without boxes (SOLO and SOLOv2 return zeros) get the boxes around their masks.
 
     Args:
         module: the detector, or its config.
-        tta_cfg: mmdet's: ``nms=dict(type='nms', iou_threshold=...)``, and ``max_per_img``, the detections kept.
+        tta_cfg: mmdet's: ``nms=dict(type='nms', iou_threshold=...)``, and ``max_per_img``, the
+            number of detections kept.
+        **kwargs: mmengine's.
 
     Raises:
-        ValueError: ``tta_cfg`` lacks one of these or names another suppression; a view does not say how it was
-            flipped; some views have masks and others do not.
+        ValueError: ``tta_cfg`` lacks one of these or names another suppression; a view does not say
+            how it was flipped; some views have masks and others do not.
 
-    Source: open-mmlab/mmdetection mmdet/models/test_time_augs/det_tta.py @ v3.3.0, which refuses masks.
+    Source: open-mmlab/mmdetection mmdet/models/test_time_augs/det_tta.py @ v3.3.0.
+    Differs: mmdet's refuses masks.
     """
 
-    def __init__(self, module, tta_cfg: dict, **kwargs):
+    def __init__(self, module: nn.Module | dict, tta_cfg: dict, **kwargs: Any):
         super().__init__(module=module, **kwargs)
         nms = tta_cfg.get('nms') or {}
         if nms.get('type') != 'nms' or 'iou_threshold' not in nms or 'max_per_img' not in tta_cfg:
             raise ValueError(
-                "tta_cfg must be dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100) with any "
-                f'two numbers; got {tta_cfg}'
+                "tta_cfg must be dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100), "
+                f'with any two numbers; got {tta_cfg}'
             )
-        self.iou_threshold, self.max_per_img = nms['iou_threshold'], tta_cfg['max_per_img']
+        self.iou_threshold = nms['iou_threshold']
+        self.max_per_img = tta_cfg['max_per_img']
 
     def merge_preds(
         self, data_samples_list: Sequence[Sequence[BaseDataElement]]
     ) -> list[BaseDataElement]:
-        """One sample for each image from its views' samples, ``pred_instances`` merged, in the original's pixels."""
+        """Merge the views of each image.
+
+        Args:
+            data_samples_list: for each image, the sample of each view.
+
+        Returns:
+            A sample for each image; its ``pred_instances`` are in pixels of the original image.
+        """
         return [self._merge(views) for views in data_samples_list]
 
     @torch.no_grad()
     def _merge(self, views: Sequence[BaseDataElement]) -> BaseDataElement:
-        if len({'masks' in view.pred_instances for view in views}) > 1:
+        has_masks = ['masks' in view.pred_instances for view in views]
+        if any(has_masks) and not all(has_masks):
             raise ValueError(
-                'some views of an image have masks and others do not: every view must predict the same'
+                'some views of an image have masks and others do not: every view must predict the '
+                'same'
             )
         found = [_flip_back(view) for view in views]
-        boxes, scores, labels = (
-            torch.cat([one[name] for one in found]) for name in ('bboxes', 'scores', 'labels')
-        )
-        kept = batched_nms(boxes.float(), scores.float(), labels, self.iou_threshold)[
-            : self.max_per_img
-        ]
+        boxes = torch.cat([instances.bboxes for instances in found])
+        scores = torch.cat([instances.scores for instances in found])
+        labels = torch.cat([instances.labels for instances in found])
+        kept = batched_nms(boxes.float(), scores.float(), labels, self.iou_threshold)
+        kept = kept[: self.max_per_img]
         merged = InstanceData(bboxes=boxes[kept], scores=scores[kept], labels=labels[kept])
-        if 'masks' in found[0]:
-            numbers = [(i, j) for i, one in enumerate(found) for j in range(len(one))]
-            merged.masks = self._vote(found, merged, [numbers[k] for k in kept.tolist()])
+        if has_masks[0]:
+            merged.masks = self._vote(found, merged, kept)
         sample = views[0].new()
         sample.pred_instances = merged
         return sample
 
-    def _vote(
-        self, found: Sequence[InstanceData], merged: InstanceData, sources: list[tuple[int, int]]
-    ) -> Tensor:
-        """(n, H, W) bool: the voted masks of the n merged detections; ``sources``: the view and number of each."""
-        masks = found[0].masks.new_zeros((len(merged), *found[0].masks.shape[1:]))
-        best = [_find_best(one, merged, self.iou_threshold) for one in found]
-        for k, (view, number) in enumerate(sources):
-            best[view][k] = number
-            voters = [(one, index[k]) for one, index in zip(found, best) if index[k] >= 0]
-            scores = torch.stack([one.scores[j] for one, j in voters]).float()
-            votes = torch.stack([one.masks[j] for one, j in voters]).float()
-            masks[k] = torch.einsum('v,vhw->hw', scores, votes) > 0.5 * scores.sum()
+    def _vote(self, found: Sequence[InstanceData], merged: InstanceData, kept: Tensor) -> Tensor:
+        """The masks (n, H, W) bool of the n merged detections.
+
+        Args:
+            found: the detections of each view.
+            merged: the n detections kept.
+            kept: (n,) their indices among the detections of all views, one view after the other.
+        """
+        # For each view, the index of its vote for each merged detection, -1 = no vote.
+        votes = torch.stack(
+            [_find_best(instances, merged, self.iou_threshold) for instances in found]
+        )  # (views, n)
+        # A kept detection votes for itself.
+        counts = torch.tensor([len(instances) for instances in found])
+        view_of = torch.repeat_interleave(torch.arange(len(found)), counts)
+        first_of_view = counts.cumsum(0) - counts
+        for k, source in enumerate(kept.tolist()):
+            view = view_of[source]
+            votes[view, k] = source - first_of_view[view]
+
+        height_width = found[0].masks.shape[1:]
+        masks = found[0].masks.new_zeros((len(merged), *height_width))
+        for k in range(len(merged)):
+            voters = []
+            for instances, index in zip(found, votes[:, k].tolist(), strict=True):
+                if index >= 0:
+                    voters.append(instances[index])
+            scores = torch.cat([voter.scores for voter in voters]).float()  # (v,)
+            ballots = torch.cat([voter.masks for voter in voters]).float()  # (v, H, W)
+            masks[k] = torch.einsum('v,vhw->hw', scores, ballots) > 0.5 * scores.sum()
         return masks
 
 
 def _flip_back(view: BaseDataElement) -> InstanceData:
-    """The view's boxes (xyxy) and masks as seen in the original image, whose size they already have."""
+    """Boxes (xyxy) and masks of a view, flipped to the original image, whose size they have."""
     missing = [key for key in _KEYS if key not in view.metainfo]
     if missing:
         raise ValueError(
@@ -117,15 +148,16 @@ def _flip_back(view: BaseDataElement) -> InstanceData:
 
 
 def _box_masks(masks: Tensor) -> Tensor:
-    """(n, 4) xyxy: the boxes around the masks, zeros around an empty one."""
-    boxes, filled = torch.zeros(len(masks), 4, device=masks.device), masks.flatten(1).any(1)
-    boxes[filled] = masks_to_boxes(masks[filled]) + boxes.new_tensor(
-        (0, 0, 1, 1)
-    )  # theirs end at the last pixel
+    """Boxes (n, 4), xyxy, around masks (n, H, W); zeros around an empty mask."""
+    boxes = torch.zeros(len(masks), 4, device=masks.device)
+    is_filled = masks.flatten(1).any(1)
+    # torchvision's boxes end at the last pixel, mmdet's behind it.
+    boxes[is_filled] = masks_to_boxes(masks[is_filled]) + boxes.new_tensor((0, 0, 1, 1))
     return boxes
 
 
 def _flip_boxes(boxes: Tensor, shape: tuple[int, int], dims: tuple[int, ...]) -> Tensor:
+    """Mirror boxes (n, 4), xyxy, in an image of ``shape`` (H, W): x for dim -1, y for dim -2."""
     height, width = shape
     x1, y1, x2, y2 = boxes.unbind(-1)
     if -1 in dims:
@@ -135,10 +167,15 @@ def _flip_boxes(boxes: Tensor, shape: tuple[int, int], dims: tuple[int, ...]) ->
     return torch.stack((x1, y1, x2, y2), -1)
 
 
-def _find_best(found: InstanceData, merged: InstanceData, iou_threshold: float) -> list[int]:
-    """For each merged detection, the index of the view's own that overlaps it most; -1 where none is the same one."""
-    if not len(found):
-        return [-1] * len(merged)
-    iou = box_iou(merged.bboxes.float(), found.bboxes.float())
-    value, index = iou.masked_fill(merged.labels[:, None] != found.labels, -1.0).max(1)
-    return torch.where(value >= iou_threshold, index, -1).tolist()
+def _find_best(found: InstanceData, merged: InstanceData, iou_threshold: float) -> Tensor:
+    """For each merged detection, the view's detection of the same class with the largest IoU.
+
+    Returns:
+        (n,) indices; -1 where the largest IoU is below ``iou_threshold``.
+    """
+    if len(found) == 0:
+        return torch.full((len(merged),), -1, device=merged.bboxes.device)
+    iou = box_iou(merged.bboxes.float(), found.bboxes.float())  # (n, detections of the view)
+    is_other_class = merged.labels[:, None] != found.labels
+    best_iou, index = iou.masked_fill(is_other_class, -1.0).max(dim=1)
+    return torch.where(best_iou >= iou_threshold, index, -1)
