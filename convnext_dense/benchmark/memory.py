@@ -28,14 +28,14 @@ def measure_peak(call: Callable[[], object], device: str = 'cpu') -> int | None:
         before = torch.cuda.memory_allocated()
         call()
         return torch.cuda.max_memory_allocated() - before
-    before = read_own('VmRSS')
+    resident = read_own('VmRSS')
     try:
         Path('/proc/self/clear_refs').write_text('5')  # resets VmHWM
     except OSError:
         return None
     call()
     peak = read_own('VmHWM')
-    return None if before is None or peak is None else max(peak - before, 0)
+    return None if resident is None or peak is None else max(peak - resident, 0)
 
 
 def count_saved_bytes(forward: Callable[[], object], excluded: Iterable[Tensor]) -> int:

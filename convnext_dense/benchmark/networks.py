@@ -13,7 +13,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -38,7 +38,7 @@ class MapsOfMapping(nn.Module):
         return tuple(outputs.get('feature_maps', outputs.values()))
 
 
-def _build_timm(variant: Variant, drop_path_rate: float, **kwargs) -> nn.Module:
+def _build_timm(variant: Variant, drop_path_rate: float, **kwargs: Any) -> nn.Module:
     import timm
 
     return timm.create_model(
@@ -95,7 +95,7 @@ def _build_mmpretrain(variant: Variant, drop_path_rate: float) -> nn.Module:
         return ConvNeXt(arch, drop_path_rate=drop_path_rate, **kwargs)
 
 
-def _build_ours(variant: Variant, drop_path_rate: float, **kwargs) -> nn.Module:
+def _build_ours(variant: Variant, drop_path_rate: float, **kwargs: Any) -> nn.Module:
     from convnext_dense.models import ConvNeXt
 
     return ConvNeXt(variant, drop_path_rate=drop_path_rate, **kwargs)

@@ -37,7 +37,8 @@ class Step:
             network = build(candidate.name, setup.arch, setup.drop_path_rate)
         memory_format = _MEMORY_FORMATS[candidate.memory_format]
         self.setup = setup
-        self.network = network.to(setup.device, memory_format=memory_format)
+        # torch's types know no memory format here.
+        self.network = network.to(setup.device, memory_format=memory_format)  # type: ignore[call-overload]
         self.network.train(setup.mode == 'train')
         if candidate.name == 'ours inference':
             self.network.optimize_for_inference()
