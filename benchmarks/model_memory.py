@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import PixelData
 
 from convnext_dense import apis
 from convnext_dense.benchmark.memory import EXACT_MALLOC, MIB, measure_peak
@@ -25,8 +26,9 @@ from convnext_dense.benchmark.plan import Candidate, Setup
 from convnext_dense.benchmark.records import format_number, format_table, log, write_record
 from convnext_dense.benchmark.step import Step
 from convnext_dense.benchmark.worker import Worker
+from convnext_dense.errors import ConfigError
 
-CONFIGS = ['configs/upernet_convnext_t_ade20k.py', 'configs/mask_rcnn_convnext_t_coco.py']
+CONFIGS = ('upernet_convnext_t_ade20k', 'mask_rcnn_convnext_t_coco')
 MODES = {
     'full': dict(memory='full'),
     'half': dict(memory='half'),
@@ -43,6 +45,7 @@ class TrainingStep:
         self.setup = setup
         cfg = load_config(config, setup)
         cfg.model.backbone.update(init_cfg=None, **MODES[mode])
+        init_default_scope(cfg.default_scope)
         torch.manual_seed(0)
         self.model = MODELS.build(cfg.model)
         self.model.init_weights()
@@ -80,13 +83,11 @@ def load_config(config: str, setup: Setup) -> Config:
     apis.fit_to_machine(cfg)
     scope = cfg.get('default_scope')
     if scope not in ('mmseg', 'mmdet'):
-        raise apis.ConfigError(f'{config} needs a model of mmseg or mmdet; its scope is {scope!r}')
-    batch, _, height, width = setup.shape
-    if scope == 'mmseg' and batch < 2:
-        raise apis.ConfigError(f'--batch must be 2 or more for BatchNorm in {config}; got {batch}')
+        raise ConfigError(f'{config} needs a model of mmseg or mmdet; its scope is {scope!r}')
+    if scope == 'mmseg' and setup.shape[0] < 2:
+        raise ConfigError(f'--batch must be 2 or more for the BatchNorm in {config}')
     if 'size' in cfg.model.data_preprocessor:
-        cfg.model.data_preprocessor.size = (height, width)
-    init_default_scope(scope)
+        cfg.model.data_preprocessor.size = setup.shape[2:]
     return cfg
 
 
@@ -98,7 +99,6 @@ def draw_batch(scope: str, setup: Setup) -> dict:
 
         shape = (channels, *size)
         return demo_mm_inputs(batch, shape, [8] * batch, num_classes=6, with_mask=True)
-    from mmengine.structures import PixelData
     from mmseg.structures import SegDataSample
 
     samples = []
@@ -107,6 +107,30 @@ def draw_batch(scope: str, setup: Setup) -> dict:
         samples.append(SegDataSample(gt_sem_seg=labels, metainfo={'img_shape': tuple(size)}))
     images = torch.randint(0, 256, setup.shape, dtype=torch.uint8)
     return {'inputs': list(images), 'data_samples': samples}
+
+
+def measure_modes(config: str, modes: list[str], setup: Setup) -> list[dict]:
+    """The figures of each mode in bytes."""
+    results = []
+    for mode in modes:
+        log(f'{config}, {mode}')
+        with closing(Worker(TrainingStep, config, mode, setup, environment=EXACT_MALLOC)) as worker:
+            results.append({'config': config, 'mode': mode} | worker.ask('measure'))
+    return results
+
+
+def format_modes(results: list[dict]) -> str:
+    """A table in MiB, and each figure over that of the first mode."""
+    columns, rows = ['mode'], []
+    for name in FIGURES:
+        columns += [f'{name} MiB', f'x {results[0]["mode"]}']
+    for result in results:
+        row = [result['mode']]
+        for name in FIGURES:
+            value, first = result[name], results[0][name]
+            row += [format_number(value, MIB, digits=0), f'{value / first:.2f}' if first else '-']
+        rows.append(row)
+    return format_table(columns, rows)
 
 
 def main() -> None:
@@ -127,25 +151,10 @@ def main() -> None:
         load_config(config, setup)
     results = []
     for config in args.configs:
-        rows, full = [], None
-        for mode in dict.fromkeys(['full', *args.modes]):
-            log(f'{config}, {mode}')
-            worker = Worker(TrainingStep, config, mode, setup, environment=EXACT_MALLOC)
-            with closing(worker):
-                result = worker.ask('measure')
-            results.append({'config': config, 'mode': mode, **result})
-            full = full or result
-            row = [mode]
-            for name in FIGURES:
-                ratio = result[name] / full[name] if full[name] else None
-                row += [format_number(result[name], MIB), format_number(ratio, digits=2)]
-            rows.append(row)
-        columns = ['mode']
-        for name in FIGURES:
-            columns += [f'{name} MiB', 'x full']
-        shape = 'x'.join(map(str, setup.shape))
-        print(f'\n{Path(config).stem}, {shape}, {args.amp}, {args.device}')
-        print(format_table(columns, rows), flush=True)
+        results += measure_modes(config, list(dict.fromkeys(['full', *args.modes])), setup)
+        title = f'{config}, {args.batch}x3x{args.size}x{args.size}, {args.amp}, {args.device}'
+        here = [result for result in results if result['config'] == config]
+        print(f'{title}\n\n{format_modes(here)}\n', flush=True)
     write_record(args.out, results)
 
 

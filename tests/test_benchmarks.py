@@ -41,8 +41,8 @@ def test_model_memory(config, run_script, capsys):
 @pytest.mark.parametrize(
     'options, message',
     [
-        (['--configs', 'none.py'], 'config none.py does not exist'),
-        (['--configs', UPERNET, '--batch', 1], '--batch must be 2 or more for BatchNorm in '),
+        (['--configs', 'none.py'], 'none.py'),
+        (['--configs', UPERNET, '--batch', 1], '--batch must be 2 or more for the BatchNorm in '),
         (['--configs', ROOT / 'configs' / 'convnext_t_in1k.py'], "its scope is 'mmengine'"),
     ],
 )
