@@ -6,8 +6,9 @@ names below are imported when they are first used.
 """
 
 from importlib import import_module
+from typing import Any
 
-from convnext_dense.mmcv_ops import install as _install_mmcv_fallback
+from convnext_dense.mmcv_ops import install as _install_mmcv_ops
 
 __version__ = '0.1.0'
 
@@ -22,10 +23,10 @@ _PUBLIC = {
 }
 __all__ = ['__version__', *_PUBLIC]
 
-_install_mmcv_fallback()
+_install_mmcv_ops()
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(
             f'module {__name__!r} has no attribute {name!r}; public names are {sorted(__all__)}'
@@ -33,5 +34,5 @@ def __getattr__(name: str):
     return getattr(import_module(_PUBLIC[name]), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

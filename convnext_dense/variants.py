@@ -1,9 +1,9 @@
-"""The published ConvNeXt variants: one row each, and the only place where their depths and widths are written."""
+"""The published ConvNeXt variants, a row each: the only source of their depths and widths."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 
@@ -12,13 +12,15 @@ class Variant:
     """Shape of a ConvNeXt trunk.
 
     Args:
-        depths: blocks in each stage; its length is the number of stages (four in every published variant).
-        dims: channels C of each stage, same length.
-        use_grn: Global Response Normalization in each block in place of layer scale (ConvNeXt V2).
+        depths: blocks in each stage; every published variant has four stages.
+        dims: channels C of each stage, of the same length.
+        use_grn: whether each block has Global Response Normalization instead of layer scale
+            (ConvNeXt V2).
         norm_eps: epsilon of every LayerNorm.
 
     Raises:
-        ValueError: ``depths`` and ``dims`` differ in length, are empty, or hold anything but positive integers.
+        ValueError: ``depths`` and ``dims`` differ in length, are empty, or hold anything but
+            positive integers; ``use_grn`` or ``norm_eps`` is out of range.
     """
 
     depths: tuple[int, ...]
@@ -29,14 +31,12 @@ class Variant:
     def __post_init__(self):
         for name in ('depths', 'dims'):
             value = getattr(self, name)
-            if (
-                isinstance(value, (str, bytes))
-                or not all(type(v) is int and v > 0 for v in value)
-                or not len(value)
-            ):
+            if not _are_positive_integers(value):
                 raise ValueError(
-                    f'{name} must be a sequence of positive integers, one for each stage; got {value!r}'
+                    f'{name} must be a sequence of positive integers, one for each stage; '
+                    f'got {value!r}'
                 )
+            # Configs give lists. Only this way can a frozen dataclass set a field.
             object.__setattr__(self, name, tuple(value))
         if not isinstance(self.use_grn, bool) or not 0 < self.norm_eps < 1:
             raise ValueError(
@@ -51,17 +51,27 @@ class Variant:
 
     @property
     def layer_scale_init_value(self) -> float:
-        """The papers' initial layer scale: 1e-6 in V1, 0 (no layer scale) in V2, whose GRN takes its place."""
+        """The papers' initial layer scale: 1e-6 in V1, 0 (none) in V2, which has GRN instead."""
         return 0.0 if self.use_grn else 1e-6
 
 
+def _are_positive_integers(values: Sequence[int]) -> bool:
+    if isinstance(values, (str, bytes)):
+        return False
+    return len(values) > 0 and all(type(value) is int and value > 0 for value in values)
+
+
 def _widths(dim: int) -> tuple[int, ...]:
+    """Channels of the four stages, doubled from stage to stage."""
     return dim, 2 * dim, 4 * dim, 8 * dim
 
 
-# V1 tiny-xlarge: arXiv:2201.03545 section 3; facebookresearch/ConvNeXt models/convnext.py @ 048efce.
-# V2: arXiv:2301.00808 table 11 (appendix); facebookresearch/ConvNeXt-V2 models/convnextv2.py @ 2553895.
-# V1 atto-nano, xxlarge and V2 small: huggingface/pytorch-image-models timm/models/convnext.py @ v1.0.31.
+# V1 tiny to xlarge: arXiv:2201.03545 section 3;
+#   facebookresearch/ConvNeXt models/convnext.py @ 048efce.
+# V2: arXiv:2301.00808 table 11 (appendix);
+#   facebookresearch/ConvNeXt-V2 models/convnextv2.py @ 2553895.
+# V1 atto to nano, xxlarge and V2 small:
+#   huggingface/pytorch-image-models timm/models/convnext.py @ v1.0.31.
 VARIANTS: dict[str, Variant] = {
     'atto': Variant((2, 2, 6, 2), _widths(40)),
     'femto': Variant((2, 2, 6, 2), _widths(48)),
@@ -86,10 +96,13 @@ VARIANTS: dict[str, Variant] = {
 
 
 def get_variant(arch: str | Mapping | Variant) -> Variant:
-    """The variant that ``arch`` means: a name of ``VARIANTS``, a mapping of ``Variant``'s fields, or a ``Variant``.
+    """Return the variant that ``arch`` stands for.
+
+    Args:
+        arch: a name in ``VARIANTS``, a mapping of the fields of ``Variant``, or a ``Variant``.
 
     Raises:
-        ValueError: unknown name, or a mapping with missing, unknown or invalid fields.
+        ValueError: the name is unknown, or the mapping has missing, unknown or invalid fields.
         TypeError: ``arch`` is none of the three.
     """
     if isinstance(arch, Variant):
@@ -98,14 +111,17 @@ def get_variant(arch: str | Mapping | Variant) -> Variant:
         if arch in VARIANTS:
             return VARIANTS[arch]
         close = difflib.get_close_matches(arch, VARIANTS, n=1)
-        hint = f' Did you mean {close[0]!r}?' if close else ''
+        hint = ''
+        if close:
+            hint = f' Did you mean {close[0]!r}?'
         raise ValueError(
             f'unknown arch {arch!r}.{hint} Choose one of {", ".join(VARIANTS)}, '
             'or pass dict(depths=(...), dims=(...), use_grn=False).'
         )
     if isinstance(arch, Mapping):
         known = {field.name for field in fields(Variant)}
-        missing, unknown = {'depths', 'dims'} - set(arch), set(arch) - known
+        missing = {'depths', 'dims'} - set(arch)
+        unknown = set(arch) - known
         if missing or unknown:
             raise ValueError(
                 f'arch as a dict takes {sorted(known)}, depths and dims being required; '

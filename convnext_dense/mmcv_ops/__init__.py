@@ -1,4 +1,4 @@
-"""A stand-in for mmcv's compiled ops (``mmcv._ext``), used only where mmcv was installed without them."""
+"""Stand-in for mmcv's compiled ops (``mmcv._ext``), used only where mmcv was installed without."""
 
 from .finder import install
 

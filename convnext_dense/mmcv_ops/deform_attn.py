@@ -1,12 +1,15 @@
 """Multi-scale deformable attention of mmcv's extension, in plain torch.
 
-N images, Q queries, M heads of D channels, L levels of H_l x W_l pixels (S in all), P points on each level.
+Symbols: N images, Q queries, M heads of D channels, L levels of H_l x W_l pixels (S in all), P
+points on each level.
 
 Source: Zhu et al., "Deformable DETR", section 4.1; open-mmlab/mmcv
 mmcv/ops/csrc/common/cuda/ms_deform_attn_cuda_kernel.cuh @ 9390f7d532a6903fd6ae56c75fb214f4e8ee7846
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,26 +26,40 @@ def ms_deform_attn_forward(
     attention_weights: Tensor,
     im2col_step: int,
 ) -> Tensor:
-    """Sum over levels and points of attention weight times the bilinear sample of ``value``; 0 off the map.
+    """Compute the attention of each head.
+
+    ::
+
+        output[n, q, m] = sum over l, p of A[n, q, m, l, p] * V_l[n, m](x[n, q, m, l, p])
+
+    A are the attention weights and V_l(x) is the bilinear sample of level l at the location x, 0
+    off the map.
 
     Args:
-        value: (N, S, M, D).
+        value: V, (N, S, M, D).
         value_spatial_shapes: (L, 2), H_l and W_l.
-        value_level_start_index: (L,), where each level starts among the S pixels.
-        sampling_locations: (N, Q, M, L, P, 2), x then y, 0..1 across the map.
-        attention_weights: (N, Q, M, L, P).
-        im2col_step: images at a time in mmcv's kernel; N must be a multiple of it, or less. Changes no result.
+        value_level_start_index: (L,), index of the first of the S pixels of each level.
+        sampling_locations: x, (N, Q, M, L, P, 2), x then y, 0..1 across the map.
+        attention_weights: A, (N, Q, M, L, P).
+        im2col_step: images that mmcv's kernel handles at a time; changes no result.
 
     Returns:
         (N, Q, M * D), of ``value``'s type.
+
+    Raises:
+        RuntimeError: N is larger than ``im2col_step`` and no multiple of it.
     """
     _check(value, im2col_step)
     pixels, locations, weights = upcast(value, sampling_locations, attention_weights)
-    levels = _levels(value_spatial_shapes, value_level_start_index)
-    output = sum(
-        _attend(pixels[:, span], shape, locations[:, :, :, i], weights[:, :, :, i])
-        for i, (span, shape) in enumerate(levels)
-    )
+    count, queries, heads = locations.shape[:3]
+    output = pixels.new_zeros(count, queries, heads, pixels.shape[3])  # (N, Q, M, D)
+    for level in _levels(value_spatial_shapes, value_level_start_index):
+        output += _attend(
+            pixels[:, level.span],
+            locations[:, :, :, level.index],
+            weights[:, :, :, level.index],
+            level,
+        )
     return output.flatten(2).to(value.dtype)
 
 
@@ -59,79 +76,116 @@ def ms_deform_attn_backward(
     grad_attn_weight: Tensor,
     im2col_step: int,
 ) -> None:
-    """Add the gradients to ``grad_value``, ``grad_sampling_loc`` and ``grad_attn_weight``, one level at a time."""
+    """Add the gradients w.r.t. the inputs of :func:`ms_deform_attn_forward`, level by level.
+
+    Args:
+        value: see :func:`ms_deform_attn_forward`.
+        value_spatial_shapes: likewise.
+        value_level_start_index: likewise.
+        sampling_locations: likewise.
+        attention_weights: likewise.
+        grad_output: (N, Q, M * D).
+        grad_value: gradient w.r.t. ``value``, added to in place.
+        grad_sampling_loc: gradient w.r.t. ``sampling_locations``, added to in place.
+        grad_attn_weight: gradient w.r.t. ``attention_weights``, added to in place.
+        im2col_step: likewise.
+    """
     _check(value, im2col_step)
     pixels, locations, weights, grad = upcast(
         value, sampling_locations, attention_weights, grad_output
     )
-    grad = grad.unflatten(2, value.shape[2:])
-    for i, (span, shape) in enumerate(_levels(value_spatial_shapes, value_level_start_index)):
-        inputs = pixels[:, span], locations[:, :, :, i], weights[:, :, :, i]
-        grads = _gradients(inputs, shape, grad)
-        grad_value[:, span] += grads[0]
-        grad_sampling_loc[:, :, :, i] += grads[1]
-        grad_attn_weight[:, :, :, i] += grads[2]
+    grad = grad.unflatten(2, value.shape[2:])  # (N, Q, M, D)
+    for level in _levels(value_spatial_shapes, value_level_start_index):
+        inputs = [
+            pixels[:, level.span].detach().requires_grad_(),
+            locations[:, :, :, level.index].detach().requires_grad_(),
+            weights[:, :, :, level.index].detach().requires_grad_(),
+        ]
+        with torch.enable_grad():
+            output = _attend(*inputs, level)
+        grad_pixels, grad_locations, grad_weights = torch.autograd.grad(output, inputs, grad)
+        grad_value[:, level.span] += grad_pixels
+        grad_sampling_loc[:, :, :, level.index] += grad_locations
+        grad_attn_weight[:, :, :, level.index] += grad_weights
+
+
+class _Level(NamedTuple):
+    """Index, size in pixels, and which of the S pixels of all levels are its own."""
+
+    index: int
+    height: int
+    width: int
+    span: slice
 
 
 def _check(value: Tensor, im2col_step: int) -> None:
     step = min(len(value), im2col_step)
     if len(value) and (step < 1 or len(value) % step):
         raise RuntimeError(
-            f'ms_deform_attn: the batch of {len(value)} must be a multiple of im2col_step={im2col_step}'
+            f'ms_deform_attn: the batch of {len(value)} must be a multiple of '
+            f'im2col_step={im2col_step}'
         )
 
 
-def _levels(
-    spatial_shapes: Tensor, level_start_index: Tensor
-) -> list[tuple[slice, tuple[int, int]]]:
-    """Which of the S pixels a level has, and its (H_l, W_l)."""
-    return [
-        (slice(start, start + height * width), (height, width))
-        for start, (height, width) in zip(level_start_index.tolist(), spatial_shapes.tolist())
-    ]
+def _levels(spatial_shapes: Tensor, level_start_index: Tensor) -> list[_Level]:
+    levels = []
+    starts = level_start_index.tolist()
+    for index, (height, width) in enumerate(spatial_shapes.tolist()):
+        span = slice(starts[index], starts[index] + height * width)
+        levels.append(_Level(index, height, width, span))
+    return levels
 
 
-def _attend(pixels: Tensor, shape: tuple[int, int], locations: Tensor, weights: Tensor) -> Tensor:
-    """One level's part of the output, (N, Q, M, D); gradients flow through every input."""
-    samples = _sample(pixels, shape, locations)  # (N, Q, M, P, D)
+def _attend(pixels: Tensor, locations: Tensor, weights: Tensor, level: _Level) -> Tensor:
+    """A level's part of the output, differentiable w.r.t. every input.
+
+    Args:
+        pixels: (N, H_l * W_l, M, D).
+        locations: (N, Q, M, P, 2).
+        weights: (N, Q, M, P).
+        level: the level.
+
+    Returns:
+        (N, Q, M, D).
+    """
+    samples = _sample(pixels, locations, level)  # (N, Q, M, P, D)
     return (samples * weights[..., None]).sum(dim=3)
 
 
-def _sample(pixels: Tensor, shape: tuple[int, int], locations: Tensor) -> Tensor:
-    """Bilinear samples (N, Q, M, P, D) of one level: ``pixels`` (N, H*W, M, D) at ``locations`` (N, Q, M, P, 2).
+def _sample(pixels: Tensor, locations: Tensor, level: _Level) -> Tensor:
+    """Bilinear samples (N, Q, M, P, D) of a level; arguments as in :func:`_attend`.
 
-    Coordinates are rounded as in mmcv's kernel (torch's grid_sample rounds otherwise), because points start out on
-    pixel centres, where the gradient jumps.
+    Coordinates are rounded as in mmcv's kernel, which matters because sampling points start out on
+    pixel centres, where the gradient jumps. torch's grid_sample rounds differently.
     """
-    height, width = shape
-    x, y = locations[..., 0] * width - 0.5, locations[..., 1] * height - 0.5
-    inside = (y > -1) & (x > -1) & (y < height) & (x < width)
-    low_y, low_x = y.detach().floor(), x.detach().floor()
-    ly, lx = y - low_y, x - low_x
-    samples = 0
-    for row, wy in ((low_y, 1 - ly), (low_y + 1, ly)):
-        for column, wx in ((low_x, 1 - lx), (low_x + 1, lx)):
-            there = inside & (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            place = torch.where(there, row * width + column, 0).long()
-            samples = samples + torch.where(there, wy * wx, 0)[..., None] * _pick(pixels, place)
+    x = locations[..., 0] * level.width - 0.5  # (N, Q, M, P)
+    y = locations[..., 1] * level.height - 0.5
+    is_inside = (y > -1) & (x > -1) & (y < level.height) & (x < level.width)
+    top = y.detach().floor()
+    left = x.detach().floor()
+    weight_bottom = y - top
+    weight_right = x - left
+    corners = (
+        (top, left, (1 - weight_bottom) * (1 - weight_right)),
+        (top, left + 1, (1 - weight_bottom) * weight_right),
+        (top + 1, left, weight_bottom * (1 - weight_right)),
+        (top + 1, left + 1, weight_bottom * weight_right),
+    )
+    samples = pixels.new_zeros(())
+    for row, column, weight in corners:
+        exists = (row >= 0) & (row < level.height) & (column >= 0) & (column < level.width)
+        exists &= is_inside
+        index = torch.where(exists, row * level.width + column, 0).long()
+        weight = torch.where(exists, weight, 0)
+        samples = samples + weight[..., None] * _gather(pixels, index)
     return samples
 
 
-def _pick(pixels: Tensor, place: Tensor) -> Tensor:
-    """(N, Q, M, P, D): for each head the pixels (N, S_l, M, D) at flat indices ``place`` (N, Q, M, P)."""
-    count, queries, heads, points = place.shape
-    index = (
-        place.transpose(1, 2)
-        .reshape(count, heads, queries * points, 1)
-        .expand(-1, -1, -1, pixels.shape[3])
-    )
-    return pixels.transpose(1, 2).gather(2, index).unflatten(2, (queries, points)).transpose(1, 2)
-
-
-def _gradients(
-    inputs: tuple[Tensor, ...], shape: tuple[int, int], grad_output: Tensor
-) -> tuple[Tensor, ...]:
-    with torch.enable_grad():
-        pixels, locations, weights = (tensor.detach().requires_grad_() for tensor in inputs)
-        output = _attend(pixels, shape, locations, weights)
-    return torch.autograd.grad(output, (pixels, locations, weights), grad_output)
+def _gather(pixels: Tensor, index: Tensor) -> Tensor:
+    """(N, Q, M, P, D): for each head, the pixels (N, S_l, M, D) at flat ``index`` (N, Q, M, P)."""
+    count, queries, heads, points = index.shape
+    channels = pixels.shape[3]
+    index = index.transpose(1, 2).reshape(count, heads, queries * points, 1)
+    index = index.expand(-1, -1, -1, channels)  # (N, M, Q * P, D)
+    gathered = pixels.transpose(1, 2).gather(2, index)  # (N, M, Q * P, D)
+    return gathered.unflatten(2, (queries, points)).transpose(1, 2)

@@ -1,7 +1,8 @@
-"""The stand-in for ``mmcv._ext``: runs under that name when mmcv has no compiled ops (see ``finder.py``).
+"""The stand-in for ``mmcv._ext``, imported under that name when mmcv has no compiled ops.
 
-It holds the ops that torchvision and plain torch can do, with the arguments of mmcv's C++ functions. It has any other
-name as well, because ``mmcv.ops`` looks for over a hundred, which differ between versions; those raise when called.
+It holds the ops that torchvision and plain torch can compute, with the arguments of mmcv's C++
+functions. Every other name exists too, because ``mmcv.ops`` looks for over a hundred names, which
+differ between versions; these ops raise when they are called. ``finder.py`` installs the stand-in.
 
 Source: open-mmlab/mmcv mmcv/ops/csrc/pytorch/pybind.cpp
 """
@@ -9,7 +10,7 @@ Source: open-mmlab/mmcv mmcv/ops/csrc/pytorch/pybind.cpp
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 
 import torchvision
 
@@ -56,12 +57,12 @@ __all__ = [
 
 
 def get_compiler_version() -> str:
-    """For mmcv's ``collect_env``: that nothing was compiled, and what stands in."""
+    """For mmcv's ``collect_env``: says that nothing was compiled, and what is used instead."""
     return f'n/a (not compiled; convnext_dense.mmcv_ops on torchvision {torchvision.__version__})'
 
 
 def get_compiling_cuda_version() -> str:
-    """For mmcv's ``collect_env``, what a compiled mmcv without CUDA answers too."""
+    """For mmcv's ``collect_env``: the same answer as that of a compiled mmcv without CUDA."""
     return 'not available'
 
 
@@ -71,15 +72,17 @@ def __getattr__(name: str) -> Callable:
     return _missing(name)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _missing(name: str) -> Callable:
-    def missing_op(*args, **kwargs):
+    def missing_op(*args: object, **kwargs: object) -> None:
         raise NotImplementedError(
-            f'mmcv op {name!r} needs a compiled mmcv, which this environment does not have; convnext_dense stands in '
-            f'for {", ".join(__all__)} only. To get a compiled mmcv, build it against the torch you have: '
-            '`MMCV_WITH_OPS=1 pip install --no-build-isolation --no-cache-dir --force-reinstall --no-deps onedl-mmcv`, '
-            'or mmcv==2.1.0 in place of mmcv-lite; docs/compiled_ops.md says more'
+            f'mmcv op {name!r} needs a compiled mmcv, which this environment does not have; '
+            f'convnext_dense stands in for {", ".join(__all__)} only. To get a compiled mmcv, '
+            'build it against the torch you have: `MMCV_WITH_OPS=1 pip install --no-build-isolation '
+            '--no-cache-dir --force-reinstall --no-deps onedl-mmcv`, or mmcv==2.1.0 instead of '
+            'mmcv-lite; see docs/compiled_ops.md'
         )
 
-    missing_op.__name__ = missing_op.__qualname__ = name
+    missing_op.__name__ = name
+    missing_op.__qualname__ = name
     return missing_op

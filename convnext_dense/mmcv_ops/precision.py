@@ -1,4 +1,4 @@
-"""In which precision the ops compute: mmcv's C++ in float, torchvision's kernels in float or double."""
+"""The precision in which the ops compute: that of mmcv's C++ code and of torchvision's kernels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from torch import Tensor
 
 
 def upcast(*tensors: Tensor) -> list[Tensor]:
-    """The tensors in one common type: float64 if any is float64, else float32 (from float16, bfloat16, integers)."""
-    double = any(tensor.dtype == torch.float64 for tensor in tensors)
-    return [tensor.to(torch.float64 if double else torch.float32) for tensor in tensors]
+    """Convert tensors to a common type: float64 if any of them is float64, else float32.
+
+    Args:
+        *tensors: of any floating-point or integer type.
+    """
+    dtype = torch.float32
+    if any(tensor.dtype == torch.float64 for tensor in tensors):
+        dtype = torch.float64
+    return [tensor.to(dtype) for tensor in tensors]
 
 
 def as_float32(value: float) -> float:
-    """``value`` rounded to float32, as mmcv's C++ takes it; 0.3 and float32(0.3) differ for an IoU that ties."""
+    """Round to float32, as mmcv's C++ code receives it.
+
+    For an IoU that equals the threshold, 0.3 and float32(0.3) give different results.
+    """
     return torch.tensor(value, dtype=torch.float32).item()
