@@ -1,8 +1,14 @@
-"""The command, run in this process."""
+"""The command, run in this process, and the tools, run as processes."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from convnext_dense import cli
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 
 @pytest.fixture
@@ -18,5 +24,24 @@ def command(capsys):
         printed = capsys.readouterr()
         assert returned == code, printed.out + printed.err
         return printed.out + printed.err
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def run_tool():
+    """``run_tool('train', 'a.py', cwd=folder)`` runs tools/train.py; returns what it prints."""
+
+    def run(name, *args, cwd, code=0):
+        result = subprocess.run(
+            [sys.executable, TOOLS / f'{name}.py', *map(str, args)],
+            cwd=cwd,
+            timeout=600,
+            capture_output=True,
+            text=True,
+        )
+        printed = result.stdout + result.stderr
+        assert result.returncode == code, printed
+        return printed
 
     return run
