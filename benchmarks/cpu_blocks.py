@@ -40,17 +40,15 @@ def measure(dim: int, side: int, which: str, rounds: int) -> dict:
     x = torch.randn(1, dim, side, side).to(memory_format=torch.channels_last)
     grad = torch.randn_like(x)
     x.requires_grad_(which == 'train')
-    steps = {}
-    for memory in ('half', 'full'):
-        block = ConvNeXtBlock(dim, memory=memory).train(which == 'train')
-        block.optimized = which == 'packed'
-        steps[memory] = partial(run_step, block, x, grad)
-    result = {'pass': which, 'dim': dim, 'side': side} | time_in_turn(steps, rounds, untimed=4)
-    block = ConvNeXtBlock(dim).train(which == 'train')
-    block.optimized = which == 'packed'
+    blocks = {}
+    for memory in ('half', 'full', 'auto'):
+        blocks[memory] = ConvNeXtBlock(dim, memory=memory).train(which == 'train')
+        blocks[memory].optimized = which == 'packed'
     with torch.set_grad_enabled(which == 'train'):
-        result['auto'] = 'full' if block.why_full(x) else 'half'
-    return result
+        auto_runs_full = bool(blocks.pop('auto').why_full(x))
+    steps = {memory: partial(run_step, block, x, grad) for memory, block in blocks.items()}
+    result = {'pass': which, 'dim': dim, 'side': side, 'auto_runs_full': auto_runs_full}
+    return result | time_in_turn(steps, rounds, untimed=4)
 
 
 def main() -> None:
@@ -75,7 +73,7 @@ def main() -> None:
                     continue
                 result = measure(dim, side, which, args.rounds)
                 results.append(result)
-                mark = '*' if result['auto'] == 'full' else ''
+                mark = '*' if result['auto_runs_full'] else ''
                 row.append(f'{result["half"] / result["full"]:.2f}{mark}')
             rows.append(row)
     print(f'{name_cpu()}, {args.threads} threads, torch {torch.__version__}; half / full\n')

@@ -78,14 +78,8 @@ def measure(
 
     In each round every candidate has one turn (``setup.untimed`` and ``setup.timed`` runs), in
     random order. Memory is measured after the rounds. Candidates that do not fit into the
-    machine's memory together are measured in groups, and only those of a group are interleaved.
-
-    Args:
-        candidates: what is measured.
-        setup: what each of them gets.
-        rounds: turns of each candidate.
-        seconds: no new round begins so long after the first; the first is always complete.
-        log: gets a line of text for each event.
+    machine's memory together are measured in groups, and only those of a group are interleaved. No
+    round begins later than ``seconds`` after the first. ``log`` gets a line of text for each event.
     """
     results = [Result(candidate, setup) for candidate in candidates]
     waiting = list(results)

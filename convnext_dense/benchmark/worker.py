@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
+from unittest.mock import patch
 
 _held: object = None  # in the fresh process: what the factory returned
 
@@ -32,7 +32,7 @@ class Worker:
         self, factory: Callable, *args: object, environment: Mapping[str, str] | None = None
     ):
         self._pool = ProcessPoolExecutor(max_workers=1, mp_context=get_context('spawn'))
-        with _extended_environment(environment or {}):
+        with patch.dict(os.environ, environment or {}):
             self._built = self._pool.submit(_build, factory, args)  # starts the process
 
     def ask(self, method: str, *args: object) -> Any:
@@ -56,20 +56,6 @@ def describe_error(error: Exception) -> str:
     """Type and first line of an error, for tables and logs."""
     lines = str(error).strip().splitlines() or ['']
     return f'{type(error).__name__}: {lines[0]}'[:300]
-
-
-@contextlib.contextmanager
-def _extended_environment(extra: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in extra}
-    os.environ.update(extra)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _build(factory: Callable, args: tuple) -> None:
