@@ -56,8 +56,8 @@ def ms_deform_attn_forward(
     for level in _levels(value_spatial_shapes, value_level_start_index):
         output += _attend(
             pixels[:, level.span],
-            locations[:, :, :, level.index],
-            weights[:, :, :, level.index],
+            locations[:, :, :, level.number],
+            weights[:, :, :, level.number],
             level,
         )
     return output.flatten(2).to(value.dtype)
@@ -96,23 +96,23 @@ def ms_deform_attn_backward(
     )
     grad = grad.unflatten(2, value.shape[2:])  # (N, Q, M, D)
     for level in _levels(value_spatial_shapes, value_level_start_index):
-        inputs = [
-            pixels[:, level.span].detach().requires_grad_(),
-            locations[:, :, :, level.index].detach().requires_grad_(),
-            weights[:, :, :, level.index].detach().requires_grad_(),
-        ]
+        level_pixels = pixels[:, level.span].detach().requires_grad_()
+        level_locations = locations[:, :, :, level.number].detach().requires_grad_()
+        level_weights = weights[:, :, :, level.number].detach().requires_grad_()
         with torch.enable_grad():
-            output = _attend(*inputs, level)
-        grad_pixels, grad_locations, grad_weights = torch.autograd.grad(output, inputs, grad)
+            output = _attend(level_pixels, level_locations, level_weights, level)
+        grad_pixels, grad_locations, grad_weights = torch.autograd.grad(
+            output, (level_pixels, level_locations, level_weights), grad
+        )
         grad_value[:, level.span] += grad_pixels
-        grad_sampling_loc[:, :, :, level.index] += grad_locations
-        grad_attn_weight[:, :, :, level.index] += grad_weights
+        grad_sampling_loc[:, :, :, level.number] += grad_locations
+        grad_attn_weight[:, :, :, level.number] += grad_weights
 
 
 class _Level(NamedTuple):
-    """Index, size in pixels, and which of the S pixels of all levels are its own."""
+    """Number, size in pixels, and which of the S pixels of all levels are its own."""
 
-    index: int
+    number: int
     height: int
     width: int
     span: slice
@@ -130,9 +130,10 @@ def _check(value: Tensor, im2col_step: int) -> None:
 def _levels(spatial_shapes: Tensor, level_start_index: Tensor) -> list[_Level]:
     levels = []
     starts = level_start_index.tolist()
-    for index, (height, width) in enumerate(spatial_shapes.tolist()):
-        span = slice(starts[index], starts[index] + height * width)
-        levels.append(_Level(index, height, width, span))
+    for number, (height, width) in enumerate(spatial_shapes.tolist()):
+        start = starts[number]
+        span = slice(start, start + height * width)
+        levels.append(_Level(number, height, width, span))
     return levels
 
 

@@ -78,7 +78,8 @@ def _missing(name: str) -> Callable:
         raise NotImplementedError(
             f'mmcv op {name!r} needs a compiled mmcv, which this environment does not have; '
             f'convnext_dense stands in for {", ".join(__all__)} only. To get a compiled mmcv, '
-            'build it against the torch you have: `MMCV_WITH_OPS=1 pip install --no-build-isolation '
+            'build it against the torch you have: `MMCV_WITH_OPS=1 pip install '
+            '--no-build-isolation '
             '--no-cache-dir --force-reinstall --no-deps onedl-mmcv`, or mmcv==2.1.0 instead of '
             'mmcv-lite; see docs/compiled_ops.md'
         )
