@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 
 import convnext_dense
 from convnext_dense.checkpoints.sources import is_remote
-from convnext_dense.data.missing import why_missing
+from convnext_dense.data import explain_missing
 from convnext_dense.errors import ConfigError
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -113,7 +113,7 @@ def require_data(cfg: Config, loaders: Sequence[str] = LOADERS) -> None:
     """
     for dataset in iter_datasets(cfg, loaders):
         root = dataset.get('data_root') or '.'
-        reason = why_missing(dataset.type, root, _name_for_command(cfg), _list_parts(dataset))
+        reason = explain_missing(dataset.type, root, _name_for_command(cfg), _list_parts(dataset))
         if reason:
             raise ConfigError(reason)
 

@@ -20,7 +20,7 @@ from rich.table import Table
 from convnext_dense.apis.checkpoints import keep_checkpoints_safe
 from convnext_dense.apis.config import fit_to_machine, iter_datasets, load_config, require_data
 from convnext_dense.apis.summary import get_last_scores
-from convnext_dense.data.sample_folder import read_stamp
+from convnext_dense.data import read_stamp
 from convnext_dense.errors import ConfigError
 from convnext_dense.evaluation.scores import Scores, write_scores
 

@@ -1,23 +1,23 @@
-"""ADE20K scene parsing (ADEChallengeData2016): its classes and layout, a writer of drawn scenes, a check of a download.
+"""ADE20K scene parsing (ADEChallengeData2016): classes, files and folders, and the check of a copy.
 
-Layout: ``images/{training,validation}/*.jpg`` and ``annotations/{training,validation}/*.png`` of the same stems. A
-label is single-channel uint8: 0 = unlabelled, 1..150 = ``CLASSES``; mmseg's ADE20KDataset takes one off
-(``reduce_zero_label=True``), which turns unlabelled into 255 = ignored.
+Files: ``images/{training,validation}/*.jpg``, and for each an annotation with the same stem in
+``annotations/{training,validation}/*.png``. An annotation is single-channel uint8: 0 = unlabelled,
+1..150 = ``CLASSES``. mmseg's ADE20KDataset subtracts one (``reduce_zero_label=True``), which turns
+unlabelled into 255 = ignored.
 
-Source: Zhou et al., Scene Parsing through ADE20K Dataset, CVPR 2017; https://sceneparsing.csail.mit.edu.
+Source: Zhou et al., Scene Parsing through ADE20K Dataset, CVPR 2017;
+https://sceneparsing.csail.mit.edu.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from convnext_dense.data import checking
+from convnext_dense.data.sample_folder import read_counts
 
-from convnext_dense.data.sample_folder import has_drawn, read_stamp, write_drawn
-from convnext_dense.scenes.scene import SPLITS, Scene, draw_scene
-
-# Label i + 1 is CLASSES[i]; spelled as in mmseg's ADE20KDataset.METAINFO, blank after 'bed ' included.
+# Label i + 1 is CLASSES[i]. Spelled as in mmseg's ADE20KDataset.METAINFO, with the blank in 'bed '.
+# fmt: off (one name per line would take 150 lines)
 CLASSES = (
     'wall',
     'building',
@@ -170,159 +170,118 @@ CLASSES = (
     'clock',
     'flag',
 )
-COUNTS = dict(training=20210, validation=2000)
-SAMPLE_FOLDER = Path(
-    'ade/ADEChallengeData2016'
-)  # of the sample, inside its root: data/sample by default
-# What the sample's scenes hold; the number of times a name stands here is its share among the things drawn. Plants are
-# left out: of all classes a short run learns them last.
-SAMPLE_THINGS = (
-    'person',
-    'person',
-    'person',
-    'car',
-    'car',
-    'car',
-    'tree',
-    'tree',
-    'streetlight',
-    'streetlight',
-    'signboard',
-    'signboard',
-    'fence',
-    'fence',
-    'traffic cone',
-)
-SAMPLE_VERSION = (
-    1  # raised whenever the drawn scenes change, so that samples written before are written again
-)
-_LABELS = {name: i + 1 for i, name in enumerate(CLASSES)} | {'dog': CLASSES.index('animal') + 1}
-
-
-def label_map(scene: Scene) -> np.ndarray:
-    """ADE20K's labels (H, W) uint8 of a scene; a region whose class ADE20K lacks is 0, unlabelled."""
-    table = np.zeros(scene.ids.max() + 1, dtype=np.uint8)
-    for region in scene.regions:
-        table[region.id] = _LABELS.get(region.name, 0)
-    return table[scene.ids]
-
-
-def _write_split(root: Path, split: str, count: int, seed: int) -> None:
-    images, annotations = root / 'images' / split, root / 'annotations' / split
-    images.mkdir(parents=True)
-    annotations.mkdir(parents=True)
-    for index in range(count):
-        stem = f'ADE_{"train" if split == "training" else "val"}_{index + 1:08d}'
-        scene = draw_scene(seed, split, index, SAMPLE_THINGS)
-        Image.fromarray(scene.image).save(images / f'{stem}.jpg', quality=95)
-        Image.fromarray(label_map(scene)).save(annotations / f'{stem}.png')
-
-
-def write_sample(root: str | Path, num_train: int = 64, num_val: int = 16, seed: int = 0) -> bool:
-    """Write drawn scenes in ADE20K's layout under ``root``; True when written, False when they were there already.
-
-    The folder appears whole or not at all. A sample with other parameters, or of another version, is replaced.
-
-    Raises:
-        ValueError: a count below 1 or a negative seed.
-        FileExistsError: ``root`` holds files that this function did not write; they are left as they are.
-    """
-    return write_drawn(
-        root, dict(training=num_train, validation=num_val), seed, SAMPLE_VERSION, _write_split
-    )
-
-
-def ensure_sample(root: str | Path) -> bool:
-    """Write the default sample unless a complete one of this version, of whatever size and seed, is there already."""
-    return not has_drawn(root, SAMPLE_VERSION) and write_sample(root)
+# fmt: on
+COUNTS = dict(training=20210, validation=2000)  # images in each split
 
 
 def find_root(path: str | Path) -> Path | None:
-    """The folder near ``path`` that holds ADE20K's ``images`` and ``annotations``: itself, above, or below; or None."""
-    path = Path(path).absolute()
-    above = (path.parent, path.parent.parent, path.parent.parent / path.name)
-    below = sorted(child for pattern in ('*', '*/*') for child in path.glob(pattern))
-    for folder in (path, *above, *below):
-        if all((folder / kind / 'training').is_dir() for kind in ('images', 'annotations')):
-            return folder
-    return None
+    """The folder at, above or below ``path`` that holds images/ and annotations/; None if none."""
+
+    def is_root(folder: Path) -> bool:
+        return (folder / 'images/training').is_dir() and (folder / 'annotations/training').is_dir()
+
+    return checking.find_nearby(Path(path), is_root)
 
 
-def _check_level(root: Path) -> list[str]:
-    """Why ``root`` is not the folder that holds images/ and annotations/; empty when it is."""
-    if all((root / kind).is_dir() for kind in ('images', 'annotations')):
+def _check_root(root: Path) -> list[str]:
+    """Why ``root`` is not the folder that holds images/ and annotations/; empty if it is."""
+    if (root / 'images').is_dir() and (root / 'annotations').is_dir():
         return []
-    expected = f'{root}: expected a folder with images/ and annotations/ in it'
-    if meant := find_root(root):
-        return [f'{expected}; the one that was meant is {meant}']
-    if not root.is_dir():
-        return [f'{expected}; there is no such folder']
-    if archives := sorted(root.glob('*.zip')):
-        return [
-            f'{expected}; {archives[0].name} is not unpacked: unpack it and give the folder ADEChallengeData2016'
-        ]
-    if any(found for pattern in ('', '*/') for found in root.glob(f'{pattern}index_ade20k.*')):
-        return [
-            f'{expected}; this is the full ADE20K, whose layout differs: get ADEChallengeData2016.zip'
-        ]
-    return [f'{expected}; got {sorted(child.name for child in root.iterdir())[:8]}']
+    meant = find_root(root)
+    archives = sorted(root.glob('*.zip'))
+    index_files = [*root.glob('index_ade20k.*'), *root.glob('*/index_ade20k.*')]
+    if meant:
+        found = f'the right folder seems to be {meant}'
+    elif archives:
+        found = (
+            f'{archives[0].name} is not unpacked: '
+            'unpack it and give the folder ADEChallengeData2016'
+        )
+    elif index_files:
+        found = (
+            'this is the full ADE20K, whose files are arranged differently: '
+            'get ADEChallengeData2016.zip'
+        )
+    else:
+        found = checking.describe_content(root)
+    return [f'{root}: expected a folder that holds images/ and annotations/; {found}']
 
 
-def _read(path: Path) -> tuple[str, np.ndarray]:
-    """Mode and pixels of an image file. Raises OSError, whatever is wrong with the file."""
+def _check_pair(image_path: Path, annotation_path: Path) -> list[str]:
+    """What is wrong with an image and its annotation; empty if nothing is."""
     try:
-        with Image.open(path) as file:
-            return file.mode, np.asarray(file)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise OSError(f'{path}: cannot be read ({error})') from error
-
-
-def _check_pair(image: Path, annotation: Path) -> list[str]:
-    """What is wrong with one image and its label; empty when nothing is."""
-    try:
-        (mode, label), (_, pixels) = _read(annotation), _read(image)
+        mode, labels = checking.read_image(annotation_path)
+        _, pixels = checking.read_image(image_path)
     except OSError as error:
         return [str(error)]
     if mode != 'L':
-        return [f'{annotation}: expected one channel of uint8 (mode L); got mode {mode}']
+        return [f'{annotation_path}: expected one channel of uint8 (mode L); got mode {mode}']
     problems = []
-    if label.max() > len(CLASSES):
-        problems.append(f'{annotation}: expected labels 0..{len(CLASSES)}; got {label.max()}')
-    if label.shape != pixels.shape[:2]:
-        (height, width), expected = label.shape, f'{pixels.shape[1]}x{pixels.shape[0]}'
+    if labels.max() > len(CLASSES):
+        problems.append(f'{annotation_path}: expected labels 0..{len(CLASSES)}; got {labels.max()}')
+    height, width = labels.shape
+    image_height, image_width = pixels.shape[:2]
+    if (height, width) != (image_height, image_width):
         problems.append(
-            f'{annotation}: expected the size of its image, {expected}; got {width}x{height}'
+            f'{annotation_path}: expected the size of its image, {image_width}x{image_height}; '
+            f'got {width}x{height}'
         )
     return problems
 
 
-def _some(names: set[str]) -> str:
-    return f'{len(names)} ({", ".join(sorted(names)[:3])}{", ..." if len(names) > 3 else ""})'
+def _check_split(root: Path, split: str, count: int, full: bool, num_checked: int) -> list[str]:
+    problems = []
+    images = root / 'images' / split
+    annotations = root / 'annotations' / split
+    image_stems = {path.stem for path in images.glob('*.jpg')}
+    annotation_stems = {path.stem for path in annotations.glob('*.png')}
+    if len(image_stems) != count:
+        problems.append(f'{images}: expected {count:,} images (*.jpg); got {len(image_stems):,}')
+
+    # Files without a partner.
+    if image_stems - annotation_stems:
+        names = checking.list_some(image_stems - annotation_stems)
+        problems.append(f'{annotations}: no annotation (*.png) for {names}')
+    if annotation_stems - image_stems:
+        names = checking.list_some(annotation_stems - image_stems)
+        problems.append(f'{images}: no image (*.jpg) for {names}')
+
+    pairs = sorted(image_stems & annotation_stems)
+    for stem in checking.choose_files(pairs, full, num_checked):
+        problems += _check_pair(images / f'{stem}.jpg', annotations / f'{stem}.png')
+    return problems
 
 
-def check(root: str | Path, full: bool = False, sample: int = 50) -> list[str]:
-    """What is wrong with a copy of ADE20K, one sentence each; empty when it is right.
+def check(
+    root: str | Path, full: bool = False, num_checked: int = checking.NUM_CHECKED
+) -> list[str]:
+    """List what is wrong with a copy of ADE20K, one sentence each; empty if it is complete.
 
-    Looked at: the folder's level, the number of files, that each image has its label and the reverse, and of ``sample``
-    pairs in each split (``full``: of all) that both files can be read, the label is single-channel uint8 in 0..150 and
-    has the image's size. A drawn sample is held to the counts it was written with.
+    Checks that ``root`` is the right folder, the number of images, and that images and annotations
+    belong together. Of each split it opens some pairs and checks that both files can be read and
+    that the annotation is single-channel uint8 in 0..150 of the size of its image. A drawn sample
+    must have the counts that it was written with.
+
+    Args:
+        root: folder that holds images/ and annotations/.
+        full: open every pair.
+        num_checked: number of pairs to open in each split otherwise.
     """
     root = Path(root)
-    if problems := _check_level(root):
+    problems = _check_root(root)
+    if problems:
         return problems
-    for split, count in (read_stamp(root) or {}).get('counts', COUNTS).items():
-        images, annotations = root / 'images' / split, root / 'annotations' / split
-        pictures, labels = (
-            {path.stem for path in folder.glob(f'*{suffix}')}
-            for folder, suffix in ((images, '.jpg'), (annotations, '.png'))
-        )
-        if len(pictures) != count:
-            problems.append(f'{images}: expected {count:,} images (*.jpg); got {len(pictures):,}')
-        if alone := pictures - labels:
-            problems.append(f'{annotations}: no annotation (*.png) for {_some(alone)}')
-        if alone := labels - pictures:
-            problems.append(f'{images}: no image (*.jpg) for {_some(alone)}')
-        pairs = sorted(pictures & labels)
-        for stem in pairs if full else pairs[:: max(len(pairs) // sample, 1)]:
-            problems += _check_pair(images / f'{stem}.jpg', annotations / f'{stem}.png')
+    for split, count in read_counts(root, COUNTS).items():
+        problems += _check_split(root, split, count, full, num_checked)
     return problems
+
+
+def describe(root: Path, full: bool) -> list[str]:
+    """What :func:`check` has found to be right in a copy without problems, one sentence each."""
+    lines = []
+    for split in COUNTS:
+        count = len(list((root / 'images' / split).glob('*.jpg')))
+        lines.append(f'{split}: {count:,} images, each with its annotation')
+    extent = checking.describe_extent('image and label', full)
+    lines.append(f'{extent} can be read, labels are 0..150 and of the size of their image')
+    return lines

@@ -1,194 +1,204 @@
-"""ImageNet's folder layout: what is where, a writer of drawn pictures in it, a check of a download.
+"""ImageNet: files and folders, their labels, and the check of a copy.
 
-Layout: ``train/<wnid>/*.JPEG`` and ``val/<wnid>/*.JPEG``. Labels are the places of the folders' names in sorted order,
-as torchvision's ImageFolder gives them. ``val/*.JPEG`` as the archive has it is read too, with one of the files in
-:mod:`convnext_dense.data.imagenet_labels` beside it.
+Files: ``train/<wnid>/*.JPEG`` and ``val/<wnid>/*.JPEG``. The label of a class is the place of its
+folder in sorted order, as torchvision's ImageFolder has it. ``val/*.JPEG`` without folders, as the
+archive has them, can be read too if one of the files in :mod:`convnext_dense.data.imagenet_labels`
+gives their labels.
 
-Source: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 2015; https://www.image-net.org.
+Source: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 2015;
+https://www.image-net.org.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-from PIL import Image
-
-from convnext_dense.data.sample_folder import has_drawn, read_stamp, write_drawn
-from convnext_dense.data.imagenet_labels import NAMES_FILE, find_labels, read_names
-from convnext_dense.scenes.single_object import EXTENTS, draw_object
+from convnext_dense.data import checking
+from convnext_dense.data.imagenet_labels import find_labels, read_class_names
+from convnext_dense.data.sample_folder import read_counts, read_stamp
+from convnext_dense.errors import DataError
 
 SPLITS = ('train', 'val')
-COUNTS = dict(train=1281167, val=50000)
+COUNTS = dict(train=1281167, val=50000)  # images in each split
 NUM_CLASSES = 1000
+NUM_SAMPLE_CLASSES = 10  # classes of the drawn sample
 SUFFIXES = ('.jpeg', '.jpg', '.png')
-SAMPLE_FOLDER = Path('imagenet')  # of the sample, inside its root: data/sample by default
-SAMPLE_VERSION = (
-    1  # raised whenever the pictures change, so that samples written before are written again
-)
-# Names of the sample's folders: like WordNet's ids, and none of them.
-SAMPLE_WNIDS = {f'n9{i:07d}': kind for i, kind in enumerate(EXTENTS, 1)}
 
 
-def _list_names(folder: str, want_folders: bool) -> list[str]:
+class Split(NamedTuple):
+    """The images of a split.
+
+    Attributes:
+        paths: of the images, relative to the root of the data set.
+        labels: place in ``wnids`` of the class of each image.
+        wnids: names of the classes (WordNet ids, the names of their folders), in order of labels.
+    """
+
+    paths: list[str]
+    labels: list[int]
+    wnids: list[str]
+
+
+def _list_folders(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if (entry.is_dir() if want_folders else entry.name.lower().endswith(SUFFIXES))
-        )
+        return sorted(entry.name for entry in entries if entry.is_dir())
 
 
-def list_split(root: str | Path, split: str) -> tuple[list[str], list[int], list[str]]:
-    """Images of a split: paths under ``root``, the label of each, and the class names (wnids) in order of the labels.
+def _list_images(folder: Path) -> list[str]:
+    # Names only: asking the file system about each of a million files would take minutes.
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.name.lower().endswith(SUFFIXES))
 
-    Classes are the folders of ``train``; of the split itself when there is no ``train``.
+
+def list_split(root: str | Path, split: str) -> Split:
+    """List the images of a split with their labels.
+
+    Classes are the folders of ``train``, or those of the split itself if there is no ``train``.
+
+    Args:
+        root: folder that holds the splits.
+        split: name of the split's folder.
 
     Raises:
-        FileNotFoundError: no such folder, or no image in it.
-        ValueError: a class of the split that ``train`` does not have, or flat images whose labels are nowhere.
+        DataError: no such folder, no image in it, a class of the split that ``train`` does not
+            have, or images without folders whose labels are nowhere.
     """
-    root, folder = Path(root), Path(root, split)
+    root = Path(root)
+    folder = root / split
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{folder} does not exist: expected ImageNet's layout, {split}/<wnid>/*.JPEG"
+        raise DataError(f'{folder} does not exist: expected {split}/<wnid>/*.JPEG')
+    train = root / 'train'
+    train_wnids = _list_folders(train) if train.is_dir() else []
+    split_wnids = _list_folders(folder)
+    if not split_wnids:
+        return _list_split_without_folders(root, split, train_wnids)
+
+    wnids = train_wnids or split_wnids
+    unknown = sorted(set(split_wnids) - set(wnids))
+    if unknown:
+        raise DataError(
+            f'{folder} has classes that {train} does not have: {unknown[:3]}, ... '
+            f'({len(unknown)}). Both must have the same folders'
         )
-    classes = _list_names(root / 'train', True) if (root / 'train').is_dir() else []
-    own = _list_names(folder, True)
-    if not own:
-        return _list_flat(root, split, classes)
-    classes = classes or own
-    if unknown := sorted(set(own) - set(classes)):
-        raise ValueError(
-            f'{folder} has classes that {root / "train"} has not: {unknown[:3]}, ... ({len(unknown)}). '
-            'Both must have the same folders'
-        )
-    images = {name: _list_names(folder / name, False) for name in own}
-    paths = [f'{split}/{name}/{image}' for name in own for image in images[name]]
+    label_of = {wnid: label for label, wnid in enumerate(wnids)}
+    paths = []
+    labels = []
+    for wnid in split_wnids:
+        for image in _list_images(folder / wnid):
+            paths.append(f'{split}/{wnid}/{image}')
+            labels.append(label_of[wnid])
     if not paths:
-        raise FileNotFoundError(f'{folder} holds no image: expected {split}/<wnid>/*.JPEG')
-    label = {name: i for i, name in enumerate(classes)}
-    return paths, [label[name] for name in own for _ in images[name]], classes
+        raise DataError(f'{folder} holds no image: expected {split}/<wnid>/*.JPEG')
+    return Split(paths, labels, wnids)
 
 
-def _list_flat(
-    root: Path, split: str, classes: list[str]
-) -> tuple[list[str], list[int], list[str]]:
-    images = _list_names(root / split, False)
+def _list_split_without_folders(root: Path, split: str, train_wnids: list[str]) -> Split:
+    """List images that lie in the folder of the split itself; a file gives their labels."""
+    folder = root / split
+    images = _list_images(folder)
     if not images:
-        raise FileNotFoundError(f'{root / split} holds neither folders of classes nor images')
-    source, given = find_labels(root, split, classes)
-    if missing := [image for image in images if Path(image).stem not in given]:
-        raise ValueError(
-            f'{source} names no class for {len(missing)} images of {root / split}: {missing[:3]}, ...'
+        raise DataError(f'{folder} holds neither folders of classes nor images')
+    source, label_of = find_labels(root, split, train_wnids)
+    missing = [image for image in images if Path(image).stem not in label_of]
+    if missing:
+        raise DataError(
+            f'{source} names no class for {len(missing)} images of {folder}: {missing[:3]}, ...'
         )
-    labels = [given[Path(image).stem] for image in images]
-    if classes and max(labels) >= len(classes):
-        raise ValueError(
-            f'{source} has class {max(labels)}; {root / "train"} has {len(classes)} folders'
+    labels = [label_of[Path(image).stem] for image in images]
+    num_classes = max(labels) + 1
+    if train_wnids and num_classes > len(train_wnids):
+        raise DataError(
+            f'{source} has class {max(labels)}; {root / "train"} has {len(train_wnids)} folders'
         )
-    return (
-        [f'{split}/{image}' for image in images],
-        labels,
-        classes or [str(i) for i in range(max(labels) + 1)],
-    )
+    wnids = train_wnids or [str(label) for label in range(num_classes)]
+    return Split([f'{split}/{image}' for image in images], labels, wnids)
 
 
-def class_names(root: str | Path, wnids: list[str]) -> list[str]:
-    """What people call the classes, where a file beside the splits says so; otherwise the wnids themselves."""
-    names = read_names(Path(root))
+def get_class_names(root: str | Path, wnids: list[str]) -> list[str]:
+    """English names of classes if a file beside the splits has them, otherwise the wnids."""
+    names = read_class_names(Path(root))
     return [names.get(wnid, wnid) for wnid in wnids]
 
 
-def _write_split(root: Path, split: str, count: int, seed: int) -> None:
-    for wnid in SAMPLE_WNIDS:
-        (root / split / wnid).mkdir(parents=True)
-    kinds, stream = list(SAMPLE_WNIDS.items()), 'training' if split == 'train' else 'validation'
-    for number in range(count):
-        (wnid, kind), index = kinds[number % len(kinds)], number // len(kinds)
-        name = (
-            f'{wnid}_{index + 1}.JPEG' if split == 'train' else f'drawn_val_{number + 1:08d}.JPEG'
-        )
-        Image.fromarray(draw_object(kind, seed, stream, index)).save(
-            root / split / wnid / name, quality=92
-        )
-    (root / NAMES_FILE).write_text(
-        ''.join(f'{wnid} {kind}\n' for wnid, kind in SAMPLE_WNIDS.items())
-    )
-
-
-def write_sample(
-    root: str | Path, num_train: int = 1280, num_val: int = 320, seed: int = 0
-) -> bool:
-    """Write drawn pictures in ImageNet's layout under ``root``; True when written, False when they were there already.
-
-    Ten classes take turns. The folder appears whole or not at all. A sample with other parameters, or of another
-    version, is replaced.
-
-    Raises:
-        ValueError: a count below 1 or a negative seed.
-        FileExistsError: ``root`` holds files that this function did not write; they are left as they are.
-    """
-    return write_drawn(root, dict(train=num_train, val=num_val), seed, SAMPLE_VERSION, _write_split)
-
-
-def ensure_sample(root: str | Path) -> bool:
-    """Write the default sample unless a complete one of this version, of whatever size and seed, is there already."""
-    return not has_drawn(root, SAMPLE_VERSION) and write_sample(root)
-
-
 def find_root(path: str | Path) -> Path | None:
-    """The folder near ``path`` that holds ``train`` and ``val``: itself, above, or up to three below; or None."""
-    path = Path(path).absolute()
-    below = sorted(
-        child for pattern in ('*', '*/*', '*/*/*') for child in path.glob(pattern) if child.is_dir()
-    )
-    for folder in (path, path.parent, *below):
-        if all((folder / split).is_dir() for split in SPLITS):
-            return folder
-    return None
+    """The folder at, above or up to three levels below ``path`` that holds train/ and val/."""
+
+    def is_root(folder: Path) -> bool:
+        return (folder / 'train').is_dir() and (folder / 'val').is_dir()
+
+    return checking.find_nearby(Path(path), is_root, depth=3)
 
 
-def _check_image(path: Path) -> list[str]:
+def _check_root(root: Path) -> list[str]:
+    """Why ``root`` is not the folder that holds train/ and val/; empty if it is."""
+    if (root / 'train').is_dir() and (root / 'val').is_dir():
+        return []
+    expected = f'{root}: expected a folder that holds train/ and val/'
+    meant = find_root(root) if root.is_dir() else None
+    if meant:
+        return [f'{expected}; the right folder seems to be {meant}']
+    return [f'{expected}; {checking.describe_content(root)}']
+
+
+def _check_split(
+    root: Path, split: str, count: int, num_classes: int, full: bool, num_checked: int
+) -> list[str]:
+    folder = root / split
     try:
-        with Image.open(path) as file:
-            np.asarray(file.convert('RGB'))
-    except (OSError, SyntaxError, ValueError) as error:
-        return [f'{path}: cannot be read ({error})']
-    return []
+        paths, labels, wnids = list_split(root, split)
+    except DataError as error:
+        return [str(error)]
+    problems = []
+    num_used = len(set(labels))
+    # A sample may have fewer images than classes.
+    if len(wnids) != num_classes or num_used != min(num_classes, count):
+        problems.append(
+            f'{folder}: expected {num_classes:,} classes; '
+            f'got {num_used:,} with images of {len(wnids):,}'
+        )
+    if len(paths) != count:
+        problems.append(f'{folder}: expected {count:,} images; got {len(paths):,}')
+    for path in checking.choose_files(paths, full, num_checked):
+        try:
+            checking.read_image(root / path)
+        except OSError as error:
+            problems.append(str(error))
+    return problems
 
 
-def check(root: str | Path, full: bool = False, sample: int = 50) -> list[str]:
-    """What is wrong with a copy of ImageNet-1k, one sentence each; empty when it is right.
+def check(
+    root: str | Path, full: bool = False, num_checked: int = checking.NUM_CHECKED
+) -> list[str]:
+    """List what is wrong with a copy of ImageNet-1k, one sentence each; empty if it is complete.
 
-    Looked at: the folder's level, 1,000 classes in both splits, 1,281,167 and 50,000 images, and that ``sample`` images
-    of each split (``full``: all) can be read. A drawn sample is held to the counts it was written with.
+    Checks that ``root`` is the right folder, the classes and the number of images of both splits,
+    and that some images of each split can be read. A drawn sample must have the counts that it was
+    written with.
+
+    Args:
+        root: folder that holds train/ and val/.
+        full: open every image.
+        num_checked: number of images to open in each split otherwise.
     """
     root = Path(root)
-    if not all((root / split).is_dir() for split in SPLITS):
-        meant = find_root(root) if root.is_dir() else None
-        return [
-            f'{root}: expected a folder with train/ and val/ in it'
-            + (f'; the one that was meant is {meant}' if meant else '')
-        ]
-    stamp, problems = read_stamp(root), []
+    problems = _check_root(root)
+    if problems:
+        return problems
+    num_classes = NUM_CLASSES if read_stamp(root) is None else NUM_SAMPLE_CLASSES
+    counts = read_counts(root, COUNTS)
     for split in SPLITS:
-        try:
-            paths, labels, classes = list_split(root, split)
-        except (FileNotFoundError, ValueError) as error:
-            problems.append(str(error))
-            continue
-        num_classes, count = (
-            (len(SAMPLE_WNIDS), stamp['counts'][split]) if stamp else (NUM_CLASSES, COUNTS[split])
-        )
-        if len(classes) != num_classes or len(set(labels)) != min(num_classes, count):
-            problems.append(
-                f'{root / split}: expected {num_classes:,} classes; got {len(set(labels)):,} with images '
-                f'of {len(classes):,}'
-            )
-        if len(paths) != count:
-            problems.append(f'{root / split}: expected {count:,} images; got {len(paths):,}')
-        for path in paths if full else paths[:: max(len(paths) // sample, 1)]:
-            problems += _check_image(root / path)
+        problems += _check_split(root, split, counts[split], num_classes, full, num_checked)
     return problems
+
+
+def describe(root: Path, full: bool) -> list[str]:
+    """What :func:`check` has found to be right in a copy without problems, one sentence each."""
+    lines = []
+    for split in SPLITS:
+        paths, _, wnids = list_split(root, split)
+        lines.append(f'{split}: {len(paths):,} images of {len(wnids):,} classes')
+    extent = checking.describe_extent('image', full)
+    lines.append(f'{extent} can be read')
+    return lines

@@ -1,4 +1,7 @@
-"""Folders of data that we write: they appear whole or not at all, once, and never over data that is not ours."""
+"""Folders of drawn samples: written as a whole or not at all, and never over someone else's data.
+
+A stamp file in each folder holds the parameters that it was written with.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,31 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from convnext_dense.errors import DataError
+
 _STAMP = 'convnext_dense_sample.json'
 
 
 def read_stamp(root: Path) -> dict | None:
-    """The parameters with which we wrote this folder; None when we did not."""
+    """The parameters that a folder was written with; None if :func:`write_folder` did not write it."""
     try:
-        stamp = json.loads((root / _STAMP).read_text())
+        content = json.loads((root / _STAMP).read_text())
     except (OSError, ValueError):
         return None
-    return (
-        stamp['parameters']
-        if isinstance(stamp, dict) and isinstance(stamp.get('parameters'), dict)
-        else None
-    )
+    if not isinstance(content, dict):
+        return None
+    parameters = content.get('parameters')
+    if not isinstance(parameters, dict):
+        return None
+    return parameters
+
+
+def read_counts(root: Path, default: dict[str, int]) -> dict[str, int]:
+    """Number of pictures in each split of a drawn sample; ``default`` if ``root`` is not one."""
+    stamp = read_stamp(root)
+    if stamp is None:
+        return default
+    return stamp.get('counts', default)
 
 
 def _count_files(root: Path) -> int:
@@ -29,77 +43,60 @@ def _count_files(root: Path) -> int:
 
 
 def is_complete(root: Path, parameters: dict) -> bool:
-    """Whether we wrote this folder with these parameters and every file is still there."""
+    """Whether the folder was written with these parameters and no file has been lost since."""
     if read_stamp(root) != parameters:
         return False
-    return json.loads((root / _STAMP).read_text()).get('files') == _count_files(root) - 1
+    expected = json.loads((root / _STAMP).read_text()).get('files')
+    return expected == _count_files(root) - 1  # the stamp itself is not counted
 
 
 def write_folder(root: Path, parameters: dict, write: Callable[[Path], None]) -> bool:
-    """Have ``write(folder)`` fill a new folder that then takes the place of ``root``; False when it was there already.
+    """Write a folder beside ``root`` and move it to ``root`` when it is complete.
 
-    A stamp in the folder holds ``parameters`` (of JSON's types) and the number of files: the folder is written again
-    when either differs.
+    It is written again if the parameters or the number of files differ from those in its stamp.
+
+    Args:
+        root: the folder to make or to replace.
+        parameters: values of JSON's types that determine what is written.
+        write: fills the empty folder that it is given.
+
+    Returns:
+        Whether it was written; False if it was there already.
 
     Raises:
-        FileExistsError: ``root`` holds something that has no stamp of ours; it is left as it is.
+        DataError: ``root`` holds something without a stamp; it is left as it is.
     """
     root = root.resolve()
     if is_complete(root, parameters):
         return False
-    if root.exists() and read_stamp(root) is None and (not root.is_dir() or any(root.iterdir())):
-        raise FileExistsError(
-            f'{root} holds data that is not a drawn sample, and is left as it is; '
-            'choose another folder for the sample, or move what is there'
-        )
-    fresh, old = (root.with_name(f'.{root.name}.{os.getpid()}.{kind}') for kind in ('new', 'old'))
+    _require_replaceable(root)
+    fresh = root.with_name(f'.{root.name}.{os.getpid()}.new')
+    old = root.with_name(f'.{root.name}.{os.getpid()}.old')
     try:
         fresh.mkdir(parents=True)
         write(fresh)
-        (fresh / _STAMP).write_text(
-            json.dumps(dict(parameters=parameters, files=_count_files(fresh)))
-        )
+        stamp = dict(parameters=parameters, files=_count_files(fresh))
+        (fresh / _STAMP).write_text(json.dumps(stamp))
         return _replace(root, fresh, old, parameters)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 
-def write_drawn(
-    root: str | Path,
-    counts: dict[str, int],
-    seed: int,
-    version: int,
-    write_split: Callable[[Path, str, int, int], None],
-) -> bool:
-    """:func:`write_folder` of a drawn sample: ``write_split(folder, split, count, seed)`` for training and validation.
-
-    Raises:
-        ValueError: a count below 1 or a negative seed.
-        FileExistsError: see :func:`write_folder`.
-    """
-    num_train, num_val = counts.values()
-    if min(num_train, num_val) < 1 or seed < 0:
-        raise ValueError(
-            'num_train and num_val must be at least 1 and seed at least 0; '
-            f'got num_train={num_train}, num_val={num_val}, seed={seed}'
-        )
-
-    def write(folder: Path) -> None:
-        for split, count in counts.items():
-            write_split(folder, split, count, seed)
-
-    return write_folder(Path(root), dict(counts=counts, seed=seed, version=version), write)
-
-
-def has_drawn(root: str | Path, version: int) -> bool:
-    """Whether a complete drawn sample of this version, of whatever size and seed, is in ``root``."""
-    stamp = read_stamp(Path(root))
-    return stamp is not None and stamp.get('version') == version and is_complete(Path(root), stamp)
+def _require_replaceable(root: Path) -> None:
+    """Raise DataError if ``root`` is anything but absent, empty, or a drawn sample."""
+    if not root.exists() or read_stamp(root) is not None:
+        return
+    if root.is_dir() and not any(root.iterdir()):
+        return
+    raise DataError(
+        f'{root} holds data that is not a drawn sample; it is left as it is. '
+        'Choose another folder for the sample, or move that data away.'
+    )
 
 
 def _replace(root: Path, fresh: Path, old: Path, parameters: dict) -> bool:
-    """Move ``fresh`` to ``root``; False when another process has just put the same there."""
+    """Move ``fresh`` to ``root``; returns False if another process wrote the same meanwhile."""
     if is_complete(root, parameters):
         return False
     try:
@@ -107,6 +104,7 @@ def _replace(root: Path, fresh: Path, old: Path, parameters: dict) -> bool:
             root.rename(old)
         fresh.rename(root)
     except OSError:
+        # The other process may have moved its folder here between the two renames.
         if is_complete(root, parameters):
             return False
         if old.exists() and not root.exists():

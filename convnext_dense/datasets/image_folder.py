@@ -13,7 +13,7 @@ from PIL import Image
 from timm.data import create_transform
 from torch.utils.data import Dataset
 
-from convnext_dense.data.imagenet import class_names, list_split
+from convnext_dense.data.imagenet import get_class_names, list_split
 from convnext_dense.registry import DATASETS
 
 
@@ -69,7 +69,7 @@ class ImageFolder(Dataset):
         self._paths, self._labels = np.array(paths, dtype=bytes)[chosen], np.array(labels)[chosen]
         self.data_root = Path(data_root)
         self.transform = create_transform(**(transform or {}), normalize=False)
-        self.metainfo = dict(classes=tuple(class_names(data_root, wnids)), wnids=tuple(wnids))
+        self.metainfo = dict(classes=tuple(get_class_names(data_root, wnids)), wnids=tuple(wnids))
 
     def __len__(self) -> int:
         return len(self._labels)

@@ -9,8 +9,8 @@ from mmengine.config import Config
 
 from convnext_dense import apis
 from convnext_dense.apis.config import iter_datasets
-from convnext_dense.apis.sample import Sample
 from convnext_dense.apis.shorten import CROP, MAX_ITERS
+from convnext_dense.data.sample import Sample
 from convnext_dense.visualization.draw import draw_segmentation, paint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,14 +108,13 @@ def test_tta_comes_from_the_config():
 
 
 def test_sample_changes_only_data_sizes_and_length(tmp_path, monkeypatch):
-    place = apis.sample.SAMPLES['ADE20KDataset'].place
-    sample = Sample(Path('ade'), lambda root: root.mkdir(parents=True, exist_ok=True), place)
-    monkeypatch.setitem(apis.sample.SAMPLES, 'ADE20KDataset', sample)
+    written = []
+    monkeypatch.setattr(Sample, 'ensure', lambda sample, root: written.append(root))
+    folder = tmp_path / 'ade' / 'ADEChallengeData2016'
     original, cfg = apis.load_config(ADE20K), apis.load_config(ADE20K)
     apis.use_sample(cfg, tmp_path)
-    assert {d.data_root for d in iter_datasets(cfg)} == {str(tmp_path / 'ade')} and (
-        tmp_path / 'ade'
-    ).is_dir()
+    assert {d.data_root for d in iter_datasets(cfg)} == {str(folder)}
+    assert set(written) == {folder}
     assert (
         cfg.model.backbone.init_cfg is None
         and original.model.backbone.init_cfg.type == 'Pretrained'

@@ -18,7 +18,7 @@ from convnext_dense import ConvNeXt
 from convnext_dense.checkpoints import read_checkpoint
 from convnext_dense.checkpoints.errors import CheckpointError
 from convnext_dense.checkpoints.read import read_file
-from convnext_dense.data.ade20k import write_sample
+from convnext_dense.data import RECORDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -208,7 +208,7 @@ test_dataloader = val_dataloader
 @pytest.mark.parametrize('door', ['resume', 'load_from', 'init_cfg', 'test', 'predict', 'convert'])
 def test_doors_of_the_tools(tmp_path, door):
     """The tools as a user calls them, on the stack that is installed."""
-    write_sample(tmp_path / 'ade', num_train=2, num_val=1)
+    RECORDS['ade20k'].sample.write(tmp_path / 'ade', num_train=2, num_val=1)
     (tmp_path / 'c.py').write_text(
         CONFIG.format(base=str(ROOT / 'configs' / 'upernet_convnext_atto_sample.py'))
     )

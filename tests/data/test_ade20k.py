@@ -5,13 +5,15 @@ import pytest
 from PIL import Image
 
 from convnext_dense.data import ade20k
-from convnext_dense.scenes.scene import Region, Scene
+from convnext_dense.data.ade20k_sample import SAMPLE, THINGS, make_label_map
+from convnext_dense.scenes import Region, Scene, draw_scene
+from convnext_dense.errors import DataError
 
 
 @pytest.fixture(scope='module')
 def written(tmp_path_factory):
     root = tmp_path_factory.mktemp('ade') / 'ADEChallengeData2016'
-    assert ade20k.write_sample(root, num_train=3, num_val=2, seed=7)
+    assert SAMPLE.write(root, num_train=3, num_val=2, seed=7)
     return root
 
 
@@ -48,7 +50,7 @@ def test_label_map():
         ids,
         tuple(Region(i, name, True) for i, name in enumerate(names, 1)),
     )
-    labels = ade20k.label_map(scene)
+    labels = make_label_map(scene)
     assert labels.dtype == np.uint8 and labels.tolist() == [[0, 3, 127], [0, 150, 150]]
 
 
@@ -72,9 +74,9 @@ def test_layout(written):
 
 
 def test_files_hold_the_scene(written):
-    scene = ade20k.draw_scene(7, 'validation', 1, ade20k.SAMPLE_THINGS)
+    scene = draw_scene(7, 'validation', 1, THINGS)
     label = Image.open(label_path(written, 'validation', 2))
-    assert label.mode == 'L' and np.array_equal(np.asarray(label), ade20k.label_map(scene))
+    assert label.mode == 'L' and np.array_equal(np.asarray(label), make_label_map(scene))
     image = np.asarray(Image.open(image_path(written, 'validation', 2))).astype(int)
     assert np.abs(image - scene.image).mean() < 6  # JPEG
 
@@ -97,14 +99,14 @@ def test_mmseg_reads_it(written):
 
 def test_written_again_only_when_parameters_differ(root):
     image_path(root).write_bytes(b'touched')
-    assert not ade20k.write_sample(root, num_train=3, num_val=2, seed=7)
+    assert not SAMPLE.write(root, num_train=3, num_val=2, seed=7)
     assert image_path(root).read_bytes() == b'touched'
-    assert ade20k.write_sample(root, num_train=2, num_val=1, seed=7)
+    assert SAMPLE.write(root, num_train=2, num_val=1, seed=7)
     assert len(list((root / 'images' / 'training').iterdir())) == 2 and not ade20k.check(root)
 
 
 def test_more_scenes_begin_with_the_same_ones(written, tmp_path):
-    ade20k.write_sample(tmp_path / 'more', num_train=4, num_val=1, seed=7)
+    SAMPLE.write(tmp_path / 'more', num_train=4, num_val=1, seed=7)
     for path in (written / 'annotations' / 'training').iterdir():
         assert (
             tmp_path / 'more' / 'annotations' / 'training' / path.name
@@ -113,15 +115,15 @@ def test_more_scenes_begin_with_the_same_ones(written, tmp_path):
 
 @pytest.mark.parametrize('change', [dict(num_train=0), dict(num_val=0), dict(seed=-1)])
 def test_wrong_counts(tmp_path, change):
-    with pytest.raises(ValueError, match='at least'):
-        ade20k.write_sample(tmp_path / 'x', **change)
+    with pytest.raises(DataError, match='at least'):
+        SAMPLE.write(tmp_path / 'x', **change)
     assert not list(tmp_path.iterdir())
 
 
 def test_real_data_is_not_overwritten(root):
     (root / 'convnext_dense_sample.json').unlink()
-    with pytest.raises(FileExistsError, match='left as it is'):
-        ade20k.write_sample(root, 3, 2, 7)
+    with pytest.raises(DataError, match='left as it is'):
+        SAMPLE.write(root, 3, 2, 7)
     assert image_path(root).exists()
 
 
@@ -185,7 +187,7 @@ def test_what_is_wrong_is_said(root, name):
 
 def test_only_a_full_check_reads_every_file(root):
     spoil(label_path(root, number=2), np.zeros((4, 5), np.uint8))
-    assert not ade20k.check(root, sample=1) and ade20k.check(root, full=True, sample=1)
+    assert not ade20k.check(root, num_checked=1) and ade20k.check(root, full=True, num_checked=1)
 
 
 @pytest.mark.parametrize('given', ['.', '..', 'images', 'annotations/training'])
@@ -195,7 +197,7 @@ def test_wrong_level(root, given):
     assert (
         problems == []
         if given == '.'
-        else len(problems) == 1 and f'the one that was meant is {root}' in problems[0]
+        else len(problems) == 1 and f'the right folder seems to be {root}' in problems[0]
     )
 
 

@@ -11,13 +11,15 @@ from pycocotools.coco import COCO
 
 from convnext_dense.data import coco
 from convnext_dense.data.coco_check import check, find_root
-from convnext_dense.scenes.scene import Region, Scene, draw_scene
+from convnext_dense.data.coco_sample import SAMPLE, choose_things, make_annotations
+from convnext_dense.scenes import Region, Scene, draw_scene
+from convnext_dense.errors import DataError
 
 
 @pytest.fixture(scope='module')
 def written(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'coco'
-    assert coco.write_sample(root, num_train=12, num_val=2, seed=7)
+    assert SAMPLE.write(root, num_train=12, num_val=2, seed=7)
     return root
 
 
@@ -28,12 +30,12 @@ def root(written, tmp_path):
 
 
 def read(root, split='train'):
-    return json.loads(coco.annotation_path(root, split).read_text())
+    return json.loads(coco.get_annotation_path(root, split).read_text())
 
 
 def change(root, **lists):
     """Write other lists into the annotations of the training images."""
-    coco.annotation_path(root, 'train').write_text(json.dumps(dict(read(root), **lists)))
+    coco.get_annotation_path(root, 'train').write_text(json.dumps(dict(read(root), **lists)))
 
 
 def image_path(root, number=1):
@@ -120,15 +122,13 @@ def test_the_scenes_stay_as_they_are(written):
         for split in coco.SPLITS
     ]
     sums = [sha256(boxes.tobytes()).hexdigest()[:12] for boxes in numbers]
-    assert (coco.SAMPLE_VERSION, *sums) == (1, 'f234ccc82b0e', '5ad6a69bdcce')
+    assert (SAMPLE.version, *sums) == (1, 'f234ccc82b0e', '5ad6a69bdcce')
 
 
 def test_pycocotools_decodes_what_was_drawn(written):
-    index = COCO(str(coco.annotation_path(written, 'train')))
+    index = COCO(str(coco.get_annotation_path(written, 'train')))
     for number, image_id in enumerate(index.imgs):
-        scene = draw_scene(
-            7, 'training', number, coco._EMPTY if number == 11 else coco.SAMPLE_THINGS
-        )
+        scene = draw_scene(7, 'training', number, choose_things(number))
         drawn = {(region.name, scene.mask(region).tobytes()) for region in scene.instances}
         for annotation in index.imgToAnns[image_id]:
             mask = index.annToMask(annotation).astype(bool)
@@ -154,7 +154,7 @@ def test_small_ones_are_one_crowd():
     ids = np.zeros((40, 60), dtype=np.int32)
     ids[:4, :5], ids[10:14, 30:35], ids[20:30, 10:20], ids[30:, 40:] = 1, 2, 3, 4
     regions = [Region(i, name, True) for i, name in enumerate(('car', 'car', 'car', 'tree'), 1)]
-    one, crowd = coco.make_annotations(Scene(np.zeros((40, 60, 3), np.uint8), ids, tuple(regions)))
+    one, crowd = make_annotations(Scene(np.zeros((40, 60, 3), np.uint8), ids, tuple(regions)))
     assert one == dict(
         segmentation=[[20.0, 20.0, 20.0, 30.0, 10.0, 30.0, 10.0, 20.0]],
         area=100.0,
@@ -169,7 +169,7 @@ def test_small_ones_are_one_crowd():
 
 
 @pytest.mark.parametrize(
-    'metainfo', [None, dict(classes=coco.SAMPLE_CLASSES)], ids=['80 classes', 'its own']
+    'metainfo', [None, dict(classes=SAMPLE.classes)], ids=['80 classes', 'its own']
 )
 def test_mmdet_reads_it(written, metainfo):
     from mmdet.datasets import CocoDataset
@@ -205,29 +205,29 @@ def test_mmdet_reads_it(written, metainfo):
 
 def test_written_again_only_when_parameters_differ(root):
     image_path(root).write_bytes(b'touched')
-    assert not coco.write_sample(root, 12, 2, seed=7) and not coco.ensure_sample(root)
+    assert not SAMPLE.write(root, 12, 2, seed=7) and not SAMPLE.ensure(root)
     assert image_path(root).read_bytes() == b'touched'
-    assert coco.write_sample(root, num_train=2, num_val=1, seed=7)
+    assert SAMPLE.write(root, num_train=2, num_val=1, seed=7)
     assert len(list((root / 'train2017').iterdir())) == 2 and not check(root)
 
 
 def test_more_scenes_begin_with_the_same_ones(written, tmp_path):
-    coco.write_sample(tmp_path / 'few', num_train=2, num_val=1, seed=7)
+    SAMPLE.write(tmp_path / 'few', num_train=2, num_val=1, seed=7)
     few = read(tmp_path / 'few')
     assert few['annotations'] == [a for a in read(written)['annotations'] if a['image_id'] <= 2]
 
 
 @pytest.mark.parametrize('wrong', [dict(num_train=0), dict(num_val=0), dict(seed=-1)])
 def test_wrong_counts(tmp_path, wrong):
-    with pytest.raises(ValueError, match='at least'):
-        coco.write_sample(tmp_path / 'x', **wrong)
+    with pytest.raises(DataError, match='at least'):
+        SAMPLE.write(tmp_path / 'x', **wrong)
     assert not list(tmp_path.iterdir())
 
 
 def test_real_data_is_not_overwritten_and_held_to_its_counts(root):
     (root / 'convnext_dense_sample.json').unlink()
-    with pytest.raises(FileExistsError, match='left as it is'):
-        coco.write_sample(root, 3, 2, 7)
+    with pytest.raises(DataError, match='left as it is'):
+        SAMPLE.write(root, 3, 2, 7)
     problems = check(root)
     assert (
         len(problems) == 2
@@ -317,7 +317,7 @@ def test_what_is_wrong_is_said(root, name):
 
 def test_only_a_full_check_reads_every_image(root):
     cut(image_path(root, 2), 2000)
-    assert not check(root, sample=1) and check(root, full=True, sample=1)
+    assert not check(root, num_checked=1) and check(root, full=True, num_checked=1)
 
 
 @pytest.mark.parametrize('given', ['.', '..', 'train2017', 'annotations'])
@@ -327,7 +327,7 @@ def test_wrong_level(root, given):
     assert (
         problems == []
         if given == '.'
-        else len(problems) == 1 and f'the one that was meant is {root}' in problems[0]
+        else len(problems) == 1 and f'the right folder seems to be {root}' in problems[0]
     )
 
 

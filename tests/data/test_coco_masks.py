@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from convnext_dense.data.coco_masks import make_polygons, make_run_lengths, trace_rings
+from convnext_dense.data.coco_masks import make_polygons, make_run_lengths, trace_outlines
 
 
 def parse(*rows):
@@ -22,7 +22,7 @@ def test_a_corner_by_hand():
 
 def test_a_hole_is_reached_through_a_slit():
     mask = parse('####', '#..#', '####')
-    outer, hole = trace_rings(mask)
+    outer, hole = trace_outlines(mask)
     assert outer.tolist() == [[4, 0], [4, 3], [0, 3], [0, 0]] and hole.tolist() == [
         [3, 2],
         [3, 1],

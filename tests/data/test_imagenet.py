@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convnext_dense.data import imagenet
-from convnext_dense.data.imagenet import SAMPLE_WNIDS, check, find_root, list_split, write_sample
-from convnext_dense.data.missing import why_missing
+from convnext_dense.data import explain_missing, imagenet
+from convnext_dense.data.imagenet import check, find_root, list_split
+from convnext_dense.data.imagenet_sample import SAMPLE, WNIDS
+from convnext_dense.errors import DataError
 
 
 @pytest.fixture(scope='module')
 def written(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'sample' / 'imagenet'
-    assert write_sample(root, num_train=20, num_val=10, seed=3)
+    assert SAMPLE.write(root, num_train=20, num_val=10, seed=3)
     return root
 
 
@@ -31,16 +32,14 @@ def flat(tmp_path):
 
 
 def test_sample_is_complete_and_repeatable(written, tmp_path):
-    assert check(written, full=True) == [] and not write_sample(written, 20, 10, 3)
-    assert not imagenet.ensure_sample(written)
+    assert check(written, full=True) == [] and not SAMPLE.write(written, 20, 10, 3)
+    assert not SAMPLE.ensure(written)
     paths, labels, wnids = list_split(written, 'val')
     assert (
-        wnids == list(SAMPLE_WNIDS)
-        and labels == list(range(10))
-        and paths[0].startswith('val/n90000001/')
+        wnids == list(WNIDS) and labels == list(range(10)) and paths[0].startswith('val/n90000001/')
     )
-    assert imagenet.class_names(written, wnids) == list(SAMPLE_WNIDS.values())
-    write_sample(tmp_path / 'more', num_train=30, num_val=1, seed=3)
+    assert imagenet.get_class_names(written, wnids) == list(WNIDS.values())
+    SAMPLE.write(tmp_path / 'more', num_train=30, num_val=1, seed=3)
     for path in list_split(written, 'train')[0]:
         assert (tmp_path / 'more' / path).read_bytes() == (written / path).read_bytes()
 
@@ -132,19 +131,19 @@ def check_flat(flat):
 def test_labels_that_do_not_fit(flat, files, message):
     for name, text in files.items():
         (flat / name).write_text(text)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         list_split(flat, 'val')
 
 
 def test_what_is_missing(tmp_path, written):
-    with pytest.raises(FileNotFoundError, match='train/<wnid>'):
+    with pytest.raises(DataError, match='train/<wnid>'):
         list_split(tmp_path, 'train')
     (tmp_path / 'train').mkdir()
-    with pytest.raises(FileNotFoundError, match='neither folders of classes nor images'):
+    with pytest.raises(DataError, match='neither folders of classes nor images'):
         list_split(tmp_path, 'train')
     root = shutil.copytree(written, tmp_path / 'copy')
     (root / 'val' / 'n90000001').rename(root / 'val' / 'n777')
-    with pytest.raises(ValueError, match='n777'):
+    with pytest.raises(DataError, match='n777'):
         list_split(root, 'val')
 
 
@@ -163,26 +162,26 @@ def test_check_names_what_is_wrong(tmp_path, written, flat):
         'expected 1,000 classes; got 3' in ' '.join(check(flat))
         and 'expected 1,281,167 images' in check(flat)[1]
     )
-    assert f'the one that was meant is {written}' in check(written.parent)[0]
+    assert f'the right folder seems to be {written}' in check(written.parent)[0]
     assert find_root(written.parent.parent) == written == find_root(written / 'train')
-    assert find_root(tmp_path / 'no' / 'such') is None
+    assert find_root(tmp_path / 'no' / 'such' / 'folder') is None
 
 
-def test_why_missing(tmp_path, written):
-    assert why_missing('convnext_dense.ImageNet', written) is None
-    message = why_missing(
+def test_explain_missing(tmp_path, written):
+    assert explain_missing('convnext_dense.ImageNet', written) is None
+    message = explain_missing(
         'convnext_dense.ImageNet', tmp_path / 'a' / 'b', 'configs/convnext_t_in1k.py'
     )
     for part in ('missing or empty: train, val', 'prepare_data.py imagenet --root', '--sample'):
         assert part in message
-    assert 'prepare_data.py sample' in why_missing('ImageNet', tmp_path / 'sample' / 'imagenet')
-    assert 'missing or empty: train.' in why_missing('ImageNet22k', tmp_path)
+    assert 'prepare_data.py sample' in explain_missing('ImageNet', tmp_path / 'sample' / 'imagenet')
+    assert 'missing or empty: train.' in explain_missing('ImageNet22k', tmp_path)
 
 
 @pytest.mark.parametrize('kwargs', [dict(num_train=0), dict(num_val=0), dict(seed=-1)])
 def test_bad_arguments(tmp_path, kwargs):
-    with pytest.raises(ValueError, match='at least'):
-        write_sample(tmp_path / 's', **kwargs)
+    with pytest.raises(DataError, match='at least'):
+        SAMPLE.write(tmp_path / 's', **kwargs)
 
 
 def test_gray_and_transparent_files_are_read(flat):

@@ -2,24 +2,23 @@ import shutil
 
 import pytest
 
-from convnext_dense.data import ade20k
-from convnext_dense.data.missing import why_missing
+from convnext_dense.data import RECORDS, explain_missing
 
 
 @pytest.fixture(scope='module')
 def written(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'ade' / 'ADEChallengeData2016'
-    ade20k.write_sample(root, num_train=1, num_val=1)
+    RECORDS['ade20k'].sample.write(root, num_train=1, num_val=1)
     return root
 
 
 @pytest.mark.parametrize('dataset', ['ADE20KDataset', 'mmseg.ADE20KDataset'])
 def test_nothing_is_missing(written, dataset):
-    assert why_missing(dataset, written) is None
+    assert explain_missing(dataset, written) is None
 
 
 def test_absent(tmp_path):
-    message = why_missing(
+    message = explain_missing(
         'mmseg.ADE20KDataset', tmp_path / 'a' / 'b' / 'ade', config='configs/my.py'
     )
     for part in (
@@ -37,29 +36,29 @@ def test_an_empty_folder_is_missing(written, tmp_path):
     root = shutil.copytree(written, tmp_path / 'copy')
     for path in (root / 'annotations' / 'validation').iterdir():
         path.unlink()
-    assert 'missing or empty: annotations/validation.' in why_missing('ADE20KDataset', root)
+    assert 'missing or empty: annotations/validation.' in explain_missing('ADE20KDataset', root)
 
 
 def test_the_right_folder_nearby_is_named(written):
-    assert f'It seems to be in {written}: set data_root' in why_missing(
+    assert f'It seems to be in {written}: set data_root' in explain_missing(
         'ADE20KDataset', written.parent
     )
 
 
 def test_unknown_types_are_not_judged(tmp_path):
-    assert why_missing('mmseg.CityscapesDataset', tmp_path) is None
-    assert why_missing('mmseg.CityscapesDataset', 's3://bucket/cityscapes') is None
-    assert 'data_root of c.py' in why_missing(
+    assert explain_missing('mmseg.CityscapesDataset', tmp_path) is None
+    assert explain_missing('mmseg.CityscapesDataset', 's3://bucket/cityscapes') is None
+    assert 'data_root of c.py' in explain_missing(
         'mmseg.CityscapesDataset', tmp_path / 'absent', 'c.py'
     )
 
 
 def test_the_missing_sample_is_written_not_downloaded(tmp_path):
-    reason = why_missing('ADE20KDataset', tmp_path / 'sample' / 'ade' / 'ADEChallengeData2016')
+    reason = explain_missing('ADE20KDataset', tmp_path / 'sample' / 'ade' / 'ADEChallengeData2016')
     assert (
         'python tools/prepare_data.py sample' in reason and 'ADEChallengeData2016.zip' not in reason
     )
-    real = why_missing(
+    real = explain_missing(
         'ADE20KDataset', tmp_path / 'sample' / 'of' / 'mine'
     )  # the user's own folder of that name
     assert 'ADEChallengeData2016.zip' in real
@@ -74,7 +73,7 @@ def write_coco(root, split):
 
 def test_coco_is_asked_only_for_what_the_config_reads(tmp_path):
     parts = ['annotations/instances_val2017.json', 'val2017/']
-    message = why_missing('mmdet.CocoDataset', tmp_path, 'my.py', parts)
+    message = explain_missing('mmdet.CocoDataset', tmp_path, 'my.py', parts)
     assert (
         'missing or empty: annotations/instances_val2017.json, val2017.' in message
         and 'val2017.zip' in message
@@ -84,22 +83,22 @@ def test_coco_is_asked_only_for_what_the_config_reads(tmp_path):
         and 'train.py my.py --sample' in message
     )
     write_coco(tmp_path, 'val')
-    assert why_missing('CocoDataset', tmp_path, parts=parts) is None
-    assert 'missing or empty: annotations/instances_train2017.json, train2017.' in why_missing(
+    assert explain_missing('CocoDataset', tmp_path, parts=parts) is None
+    assert 'missing or empty: annotations/instances_train2017.json, train2017.' in explain_missing(
         'CocoDataset', tmp_path
     )
 
 
 def test_other_data_in_cocos_format_are_not_judged(tmp_path):
     assert (
-        why_missing('CocoDataset', tmp_path, parts=['annotations/nuclei_train.json', 'images/'])
+        explain_missing('CocoDataset', tmp_path, parts=['annotations/nuclei_train.json', 'images/'])
         is None
     )
 
 
 def test_coco_nearby_and_its_sample(tmp_path):
     write_coco(tmp_path / 'x' / 'coco', 'val')
-    assert f'It seems to be in {tmp_path / "x" / "coco"}: set' in why_missing(
+    assert f'It seems to be in {tmp_path / "x" / "coco"}: set' in explain_missing(
         'CocoDataset', tmp_path / 'x'
     )
-    assert 'prepare_data.py sample' in why_missing('CocoDataset', tmp_path / 'sample' / 'coco')
+    assert 'prepare_data.py sample' in explain_missing('CocoDataset', tmp_path / 'sample' / 'coco')

@@ -1,6 +1,7 @@
 import pytest
 
 from convnext_dense.data.sample_folder import read_stamp, write_folder
+from convnext_dense.errors import DataError
 
 
 def write_two(folder):
@@ -70,7 +71,7 @@ def test_foreign_data_is_left_alone(tmp_path, stamp):
     (tmp_path / 'precious').write_text('mine')
     if stamp:
         (tmp_path / 'convnext_dense_sample.json').write_text(stamp)
-    with pytest.raises(FileExistsError, match='not a drawn sample'):
+    with pytest.raises(DataError, match='not a drawn sample'):
         write_folder(tmp_path, {}, write_two)
     assert (tmp_path / 'precious').read_text() == 'mine'
 

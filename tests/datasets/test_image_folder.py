@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder as TorchvisionImageFolder
 
-from convnext_dense.data.imagenet import write_sample
+from convnext_dense.data import RECORDS
 from convnext_dense.datasets import ImageFolder, SeedingSampler
 from convnext_dense.registry import DATASETS
 
@@ -24,7 +24,7 @@ TRAIN = dict(
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'imagenet'
-    write_sample(root, num_train=20, num_val=10)
+    RECORDS['imagenet'].sample.write(root, num_train=20, num_val=10)
     return root
 
 
@@ -76,7 +76,7 @@ def test_training_is_the_authors(root):
 
 
 def test_a_broken_image_is_named(tmp_path):
-    write_sample(tmp_path / 'imagenet', num_train=1, num_val=1)
+    RECORDS['imagenet'].sample.write(tmp_path / 'imagenet', num_train=1, num_val=1)
     (path,) = (tmp_path / 'imagenet' / 'train').rglob('*.JPEG')
     path.write_bytes(path.read_bytes()[:900])
     with pytest.raises(OSError, match=f'{path.name} cannot be read .*truncated'):

@@ -4,7 +4,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from convnext_dense.data import ade20k
+from convnext_dense.data.ade20k_sample import SAMPLE, make_label_map
+from convnext_dense.data.ade20k_sample import THINGS as SAMPLE_THINGS
 from convnext_dense.scenes.scene import HEIGHTS, WIDTHS, draw_scene
 from convnext_dense.scenes.things import THINGS
 
@@ -16,11 +17,11 @@ CHECKSUMS = {1: 87652308}
 def sample():
     """The default sample: {split: [(scene, label map)]}."""
     scenes = {
-        split: [draw_scene(0, split, index, ade20k.SAMPLE_THINGS) for index in range(count)]
+        split: [draw_scene(0, split, index, SAMPLE_THINGS) for index in range(count)]
         for split, count in (('training', 64), ('validation', 16))
     }
     return {
-        split: [(scene, ade20k.label_map(scene)) for scene in drawn]
+        split: [(scene, make_label_map(scene)) for scene in drawn]
         for split, drawn in scenes.items()
     }
 
@@ -38,12 +39,12 @@ def test_a_scene_is_its_arguments():
 
 
 def test_labels_are_those_of_this_version_of_the_sample():
-    """Red: the drawing has changed. Raise ade20k.SAMPLE_VERSION and note the new checksum here."""
+    """Red: the drawing has changed. Raise SAMPLE.version and note the new checksum here."""
     checksum = 0
     for index in range(8):
-        ids = draw_scene(0, 'training', index, ade20k.SAMPLE_THINGS).ids
+        ids = draw_scene(0, 'training', index, SAMPLE_THINGS).ids
         checksum = zlib.crc32(np.ascontiguousarray(ids, dtype='<i4').tobytes(), checksum)
-    assert checksum == CHECKSUMS[ade20k.SAMPLE_VERSION]
+    assert checksum == CHECKSUMS[SAMPLE.version]
 
 
 def test_picture_and_regions_belong_together(sample):

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from convnext_dense import apis
-from convnext_dense.data.imagenet import SAMPLE_FOLDER, write_sample
+from convnext_dense.data.imagenet_sample import SAMPLE
 from convnext_dense.engine import EMAHook
 
 # mmengine's schedules count batches, also where the optimizer takes a step after several.
@@ -26,7 +26,7 @@ SMALL = dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32))
 @pytest.fixture(scope='module')
 def sample(tmp_path_factory):
     root = tmp_path_factory.mktemp('sample')
-    write_sample(root / SAMPLE_FOLDER, num_train=20, num_val=10)
+    SAMPLE.write(root / SAMPLE.folder, num_train=20, num_val=10)
     return root
 
 
@@ -79,7 +79,7 @@ def state_of(runner):
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(sample, tmp_path):
-    data = sample / SAMPLE_FOLDER
+    data = sample / SAMPLE.folder
     whole = run(load_sample_config(data, num_workers=0), tmp_path / 'whole')
     (tmp_path / 'resumed').mkdir()
     shutil.copy(tmp_path / 'whole' / 'epoch_1.pth', tmp_path / 'resumed')
@@ -115,7 +115,7 @@ def test_sample_shortens_every_config(sample, path):
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         if loader:
             assert loader.dataset.transform.input_size == 64 and loader.dataset.indices <= 40
-            assert loader.dataset.data_root == str(sample / SAMPLE_FOLDER)
+            assert loader.dataset.data_root == str(sample / SAMPLE.folder)
     apis.require_data(cfg)
 
 

@@ -31,7 +31,7 @@ def test_sample_then_check(tmp_path):
     code, out, _ = run('ade20k', '--root', root)
     assert code == 1 and 'wrong:' in out and 'cannot be read' in out
     code, out, _ = run('ade20k', '--root', tmp_path / 's' / 'ade')
-    assert code == 1 and f'the one that was meant is {root}' in out
+    assert code == 1 and f'the right folder seems to be {root}' in out
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,6 @@ def test_coco_sample_then_check(tmp_path):
     code, out, _ = run('coco', '--root', root, '--full')
     assert code == 0 and 'right: train2017: 2 images' in out and 'every image can be read' in out
     code, out, _ = run('coco', '--root', tmp_path / 's')
-    assert code == 1 and 'wrong:' in out and f'the one that was meant is {root}' in out
+    assert code == 1 and 'wrong:' in out and f'the right folder seems to be {root}' in out
     code, _, err = run('sample', '--root', tmp_path / 's', '--config', 'absent.py')
     assert code == 1 and 'config absent.py does not exist' in err

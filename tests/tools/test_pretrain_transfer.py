@@ -13,7 +13,7 @@ from rich.console import Console
 
 from convnext_dense import apis
 from convnext_dense.apis import transfer
-from convnext_dense.data import ade20k, imagenet
+from convnext_dense.data import RECORDS
 
 pytestmark = pytest.mark.filterwarnings(
     'ignore:Detected call of `scheduler.step\\(\\)` before:UserWarning'
@@ -42,8 +42,8 @@ custom_hooks = []
 def folder(tmp_path_factory):
     """Narrow configs of both kinds, and a few pictures."""
     folder = tmp_path_factory.mktemp('transfer')
-    ade20k.write_sample(folder / 'ade', num_train=2, num_val=1)
-    imagenet.write_sample(folder / 'imagenet', num_train=10, num_val=10)
+    RECORDS['ade20k'].sample.write(folder / 'ade', num_train=2, num_val=1)
+    RECORDS['imagenet'].sample.write(folder / 'imagenet', num_train=10, num_val=10)
     for name, text, base, data, batch in (
         ('classifier', CLASSIFIER, 'convnext_atto_sample', 'imagenet', 5),
         ('segmentor', SEGMENTOR, 'upernet_convnext_atto_sample', 'ade', 2),

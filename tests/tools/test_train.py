@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from convnext_dense.data.ade20k import write_sample
+from convnext_dense.data import RECORDS
 
 ROOT = Path(__file__).resolve().parents[2]
 # The config of `make train`, narrow and short.
@@ -31,7 +31,7 @@ custom_hooks = [
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('user')
-    write_sample(folder / 'ade', num_train=3, num_val=2)
+    RECORDS['ade20k'].sample.write(folder / 'ade', num_train=3, num_val=2)
     base = str(ROOT / 'configs' / 'upernet_convnext_atto_sample.py')
     (folder / 'tiny.py').write_text(CONFIG.format(base=base, data=str(folder / 'ade')))
     return folder

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from convnext_dense.data.coco import write_sample
+from convnext_dense.data import RECORDS
 
 ROOT = Path(__file__).resolve().parents[2]
 # The sample config, narrow and short.
@@ -43,7 +43,7 @@ train_cfg = dict(max_epochs=1)
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('user')
-    write_sample(folder / 'data' / 'sample' / 'coco', num_train=4, num_val=2)
+    RECORDS['coco'].sample.write(folder / 'data' / 'sample' / 'coco', num_train=4, num_val=2)
     base = str(ROOT / 'configs' / 'mask_rcnn_convnext_atto_sample.py')
     (folder / 'tiny.py').write_text(
         CONFIG.format(base=base, data=str(folder / 'data' / 'sample' / 'coco'))
