@@ -30,7 +30,7 @@ def _iter_nearby_folders(path: Path, depth: int) -> Iterator[Path]:
 
 
 def find_nearby(path: Path, is_root: Callable[[Path], bool], depth: int = 2) -> Path | None:
-    """The first folder at, above or below ``path`` for which ``is_root`` holds; None if there is none."""
+    """The first folder at, above or below ``path`` for which ``is_root`` holds, or None."""
     for folder in _iter_nearby_folders(path, depth):
         if is_root(folder):
             return folder

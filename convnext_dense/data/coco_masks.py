@@ -29,7 +29,7 @@ def _find_edges(mask: np.ndarray) -> dict[_Edge, None]:
     for (row, column), (corner_x, corner_y), (dx, dy) in _SIDES:
         neighbour = np.roll(padded, (-row, -column), (0, 1))[1:-1, 1:-1]
         ys, xs = np.nonzero(mask & ~neighbour)
-        for x, y in zip(xs.tolist(), ys.tolist()):
+        for x, y in zip(xs.tolist(), ys.tolist(), strict=True):
             edges[x + corner_x, y + corner_y, dx, dy] = None
     return edges
 

@@ -7,9 +7,9 @@ The label file is the first of these that is found in the root, in ``meta/``, ``
 ``LOC_val_solution.csv`` (Kaggle)        lines ``ILSVRC2012_val_00000001,n01751748 111 108 ...``
 ``val.txt`` (Caffe's, mmpretrain's)      lines ``ILSVRC2012_val_00000001.JPEG 65``: labels in the
                                          order of the sorted wnids
-``ILSVRC2012_validation_ground_truth``   lines ``490``: numbers of the devkit; needs its ``meta.mat``
-``.txt`` (the devkit)                    beside it, or ``map_clsloc.txt`` of a later devkit with lines
-                                         ``n02119789 1 kit_fox``
+``ILSVRC2012_validation_ground_truth``   lines ``490``: numbers of the devkit; needs, beside it,
+``.txt`` (the devkit)                    the devkit's ``meta.mat`` or the later ``map_clsloc.txt``,
+                                         lines ``n02119789 1 kit_fox``
 =======================================  ==========================================================
 """
 

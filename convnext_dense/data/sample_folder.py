@@ -17,7 +17,7 @@ _STAMP = 'convnext_dense_sample.json'
 
 
 def read_stamp(root: Path) -> dict | None:
-    """The parameters that a folder was written with; None if :func:`write_folder` did not write it."""
+    """The parameters of a folder that :func:`write_folder` wrote; None for any other folder."""
     try:
         content = json.loads((root / _STAMP).read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Folders of images, one folder for each class, through timm's transforms."""
+"""Folders of images, one folder for each class, with timm's transforms."""
 
 from __future__ import annotations
 
@@ -18,40 +18,51 @@ from convnext_dense.registry import DATASETS
 
 
 @contextlib.contextmanager
-def _seeded(seed: int | None) -> Iterator[None]:
-    """Random numbers of Python, numpy and torch's CPU from ``seed`` inside, as before outside; None changes nothing."""
-    if seed is None:
-        yield
-        return
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed Python, numpy and torch's CPU generator inside the block; restore them afterwards."""
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()
+    torch_state = torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which seeds GPUs too
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
     try:
         yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(torch_state)
+
+
+def _read_rgb(path: str) -> Image.Image:
+    try:
+        with Image.open(path) as file:
+            return file.convert('RGB')
+    except (OSError, SyntaxError) as error:  # SyntaxError: what PIL raises for a broken PNG
+        raise OSError(f'{path} cannot be read ({error}): unpack it again, or remove it') from error
 
 
 @DATASETS.register_module()
 class ImageFolder(Dataset):
-    """Images in ``data_root/split/CLASS/*``; items ``dict(inputs=uint8 RGB (3, H, W), gt_label, img_path)``.
+    """Images in ``data_root/split/CLASS/*``.
+
+    An item is ``dict(inputs=..., gt_label=..., img_path=...)``; inputs are (3, H, W) uint8 RGB.
 
     Args:
         data_root: folder that holds the splits.
-        split: folder of this split. Labels are places in the sorted folders of ``train``, where there is one.
-        transform: arguments of ``timm.data.create_transform``, such as ``input_size``, ``is_training``,
-            ``auto_augment``, ``interpolation``, ``crop_pct``, ``crop_mode``. Normalization and random erasing are the
-            data preprocessor's.
-        indices: use these images only; a number: that many, spread evenly over the split; None: all.
+        split: folder of this split. The label of a class is its place in the sorted folders of
+            ``train``, or of the split itself if there is no ``train``.
+        transform: arguments of ``timm.data.create_transform``, such as ``input_size``,
+            ``is_training``, ``auto_augment``, ``interpolation``, ``crop_pct``, ``crop_mode``.
+            Normalization and random erasing belong to the data preprocessor.
+        indices: use these images only; a number: that many, spread evenly over the split; None:
+            all.
 
     Attributes:
-        metainfo: ``classes``, what people call them where it is known, and ``wnids``, the folders.
+        metainfo: ``classes``, the English names if they are known, and ``wnids``, the folders.
 
     Raises:
-        FileNotFoundError, ValueError: see :func:`convnext_dense.data.imagenet.list_split`.
+        DataError: see :func:`convnext_dense.data.imagenet.list_split`.
     """
 
     def __init__(
@@ -62,42 +73,48 @@ class ImageFolder(Dataset):
         indices: int | Sequence[int] | None = None,
     ):
         paths, labels, wnids = list_split(data_root, split)
+        # Arrays, not lists: worker processes share their memory with the parent. The objects of a
+        # list would be copied, because reading one changes its reference count.
+        self._paths = np.array(paths, dtype=bytes)
+        self._labels = np.array(labels)
         if isinstance(indices, int):
-            indices = np.linspace(0, len(paths) - 1, min(indices, len(paths))).round().astype(int)
-        chosen = slice(None) if indices is None else np.asarray(indices)
-        # Arrays, not lists: workers share them with the parent, where Python's counters of references would copy them.
-        self._paths, self._labels = np.array(paths, dtype=bytes)[chosen], np.array(labels)[chosen]
+            count = min(indices, len(paths))
+            indices = np.linspace(0, len(paths) - 1, count).round().astype(int)
+        if indices is not None:
+            self._paths = self._paths[np.asarray(indices)]
+            self._labels = self._labels[np.asarray(indices)]
         self.data_root = Path(data_root)
         self.transform = create_transform(**(transform or {}), normalize=False)
-        self.metainfo = dict(classes=tuple(get_class_names(data_root, wnids)), wnids=tuple(wnids))
+        class_names = get_class_names(data_root, wnids)
+        self.metainfo = dict(classes=tuple(class_names), wnids=tuple(wnids))
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def __getitem__(self, item: int | tuple[int, int]) -> dict:
-        """Item ``index``, or ``(index, seed)`` with all random numbers from that seed.
+        """Read and transform an image.
+
+        Args:
+            item: an index, or (index, seed) to take all random numbers from that seed.
 
         Raises:
             OSError: a file that cannot be read as an image.
         """
-        index, seed = item if isinstance(item, tuple) else (item, None)
+        if isinstance(item, tuple):
+            index, seed = item
+            with _seeded(seed):
+                return self._read(index)
+        return self._read(item)
+
+    def _read(self, index: int) -> dict:
         path = str(self.data_root / self._paths[index].decode())
-        try:
-            with Image.open(path) as file:
-                image = file.convert('RGB')
-        except (OSError, SyntaxError) as error:  # SyntaxError: what PIL raises for a broken PNG
-            raise OSError(
-                f'{path} cannot be read ({error}): unpack it again, or remove it'
-            ) from error
-        with _seeded(seed):
-            return dict(
-                inputs=self.transform(image), gt_label=int(self._labels[index]), img_path=path
-            )
+        image = self.transform(_read_rgb(path))  # (3, H, W) uint8
+        return dict(inputs=image, gt_label=int(self._labels[index]), img_path=path)
 
 
 @DATASETS.register_module()
 class ImageNet(ImageFolder):
-    """ImageNet-1k (ILSVRC2012): 1,281,167 training and 50,000 validation images of 1,000 classes."""
+    """ImageNet-1k (ILSVRC2012), 1,000 classes: 1,281,167 training, 50,000 validation images."""
 
 
 @DATASETS.register_module()
