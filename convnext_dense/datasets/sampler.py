@@ -24,7 +24,7 @@ class SeedingSampler(DefaultSampler):
     """
 
     def keep_multiple_of(self, number: int) -> None:
-        """Leave out the last samples of each epoch, so that their number is a multiple of ``number``.
+        """Leave out the last samples of each epoch to keep a multiple of ``number``.
 
         An epoch with fewer samples than that is left as it is.
         """
