@@ -61,7 +61,7 @@ clean:
 	@$(PIP) -r requirements/onedl.txt
 	@touch $@
 
-.venv/.ready: .venv/.locked setup.cfg pyproject.toml
+.venv/.ready: .venv/.locked setup.py setup.cfg pyproject.toml
 	@$(PIP) -e .
 	@touch $@
 
