@@ -1,7 +1,6 @@
-"""What the tools call. mmdet and mmseg are imported only where a config asks for them."""
+"""What the command and training scripts call. mmdet and mmseg are imported only when needed."""
 
 from convnext_dense.apis.checkpoints import (
-    CheckpointError,
     allow_training_checkpoints,
     keep_checkpoints_safe,
     prepare_load_from,
@@ -9,7 +8,6 @@ from convnext_dense.apis.checkpoints import (
     resume_last,
 )
 from convnext_dense.apis.config import (
-    ConfigError,
     fit_to_machine,
     list_configs,
     load_config,
@@ -23,16 +21,14 @@ from convnext_dense.apis.predict import draw_predictions, find_images
 from convnext_dense.apis.recipes import format_recipes, read_scores
 from convnext_dense.apis.sample import use_sample
 from convnext_dense.apis.summary import print_summary
-from convnext_dense.checkpoints.convert_file import LAYOUT_NAMES, convert_checkpoint
+from convnext_dense.errors import CheckpointError, ConfigError
 from convnext_dense.evaluation.scores import run_test, write_scores
 from convnext_dense.evaluation.tables import print_scores
 
 __all__ = [
-    'LAYOUT_NAMES',
     'CheckpointError',
     'ConfigError',
     'allow_training_checkpoints',
-    'convert_checkpoint',
     'draw_predictions',
     'find_images',
     'fit_to_machine',

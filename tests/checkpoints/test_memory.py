@@ -7,10 +7,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from convnext_dense.apis import convert_checkpoint
 from convnext_dense.benchmark.memory import measure_peak
 from convnext_dense.benchmark.worker import Worker
 from convnext_dense.checkpoints import load_pretrained
+from convnext_dense.checkpoints.convert_file import convert_checkpoint
 from convnext_dense.layers import ConvNeXt
 
 # A file of 60 MB: what Python itself takes is small beside it. docs/checkpoints.md is of 'xlarge'.
