@@ -29,7 +29,7 @@ def make_backbone():
 
 @pytest.fixture
 def make_constructor():
-    """The constructor under test, AdamW at lr 1e-4 and weight decay 0.05 unless the optimizer is changed."""
+    """The constructor; by default with AdamW, lr 1e-4 and weight decay 0.05."""
 
     def make(optimizer=(), wrapper=(), **paramwise_cfg):
         optimizer = dict(dict(type='AdamW', lr=1e-4, weight_decay=0.05), **dict(optimizer))
@@ -60,11 +60,11 @@ class ToyModel(BaseModel):
         self.decode_head = nn.Conv2d(4, 1, 1)
 
     def forward(self, inputs, mode='tensor'):
-        score = (
-            sum(y.mean() for y in self.backbone(inputs))
-            + self.decode_head(self.backbone(inputs)[-1]).mean()
-        )
-        return dict(loss=(score - 1) ** 2) if mode == 'loss' else [score]
+        outputs = self.backbone(inputs)
+        score = sum(output.mean() for output in outputs) + self.decode_head(outputs[-1]).mean()
+        if mode == 'loss':
+            return dict(loss=(score - 1) ** 2)
+        return [score]
 
 
 class CountMetric(BaseMetric):
@@ -77,11 +77,11 @@ class CountMetric(BaseMetric):
 
 @pytest.fixture
 def make_runner(tmp_path, monkeypatch):
-    """A Runner on random images: 8 for training (batches of 2), 6 for validation (batches of 2)."""
-    monkeypatch.setattr(
-        Runner, '_log_env', lambda self, env_cfg: None
-    )  # asks compilers for their versions: slow
-    # mmengine 0.10.7 cannot resume with torch >= 2.6, whose safe loading refuses its log history; these files are ours.
+    """A Runner on random images: 8 for training, 6 for validation, in batches of 2."""
+    # Asking the compilers for their versions is slow.
+    monkeypatch.setattr(Runner, '_log_env', lambda self, env_cfg: None)
+    # mmengine 0.10.7 cannot resume with torch >= 2.6, whose safe loading refuses the log history.
+    # These files are our own.
     monkeypatch.setattr('torch.load', functools.partial(torch.load, weights_only=False))
 
     def make(train_cfg, **kwargs):

@@ -16,7 +16,7 @@ from convnext_dense.registry import HOOKS
 
 
 class Toy(BaseModel):
-    """Always says class 1 when its weight is positive and 0 when not; the loss pushes the weight down."""
+    """Predicts class 1 if its weight is positive, otherwise 0; the loss decreases the weight."""
 
     def __init__(self):
         super().__init__()
@@ -30,7 +30,7 @@ class Toy(BaseModel):
 
 
 @pytest.mark.parametrize('accumulation', [1, 3])
-def test_the_average_is_timms_whatever_the_accumulation(accumulation):
+def test_the_average_equals_timm(accumulation):
     model = torch.nn.Linear(2, 2)
     theirs = ModelEmaV2(model, decay=0.9)
     hook = HOOKS.build(dict(type='convnext_dense.EMAHook', decay=0.9))
@@ -52,7 +52,7 @@ def test_the_average_is_timms_whatever_the_accumulation(accumulation):
     assert not torch.allclose(model.weight, theirs.module.weight)
 
 
-def test_it_starts_from_the_weights_that_were_loaded_after_before_run():
+def test_starts_from_the_weights_that_are_loaded_after_before_run():
     model = torch.nn.Linear(2, 2)
     hook = EMAHook(decay=0.9)
     runner = SimpleNamespace(model=model, iter=0, max_iters=2)
@@ -91,15 +91,18 @@ def run(folder, hooks, name):
         val_evaluator=dict(type='convnext_dense.TopKAccuracy', topk=(1,)),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=2.0)),
         cfg=Config(),
-    )  # 1 -> -1 -> -3
-    runner.train()
+    )
+    runner.train()  # the weight goes from 1 to -1 to -3
     scores = {k: b.current() for k, b in runner.message_hub.log_scalars.items() if 'top1' in k}
     return scores, runner.model.weight.item()
 
 
-def test_both_are_scored_and_the_plain_weights_go_on_training(tmp_path):
+def test_both_weights_are_scored_and_the_plain_ones_continue_training(tmp_path):
     scores, weight = run(tmp_path, [dict(type='convnext_dense.EMAHook', decay=0.9)], 'both')
-    assert (
-        scores == {'val/plain_top1': 25.0, 'val/top1': 75.0} and weight == -3.0
-    )  # the average is still above 0
-    assert run(tmp_path, [], 'plain')[0] == {'val/top1': 25.0}
+    assert scores == {'val/plain_top1': 25.0, 'val/top1': 75.0}  # the average is still above 0
+    assert weight == -3.0
+
+
+def test_without_an_average_there_is_one_validation(tmp_path):
+    scores, _ = run(tmp_path, [], 'plain')
+    assert scores == {'val/top1': 25.0}

@@ -1,5 +1,8 @@
+"""The groups of the optimizer: against the authors' groups, and what the settings change."""
+
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -26,9 +29,10 @@ class Segmentor(nn.Module):
 
 @pytest.fixture
 def logged():
-    """What the current logger has written since."""
-    records, handler = [], logging.Handler(logging.INFO)
-    handler.emit = lambda record: records.append(record)
+    """The records that the current logger writes during the test."""
+    records = []
+    handler = logging.Handler(logging.INFO)
+    handler.emit = records.append
     logger = MMLogger.get_current_instance()
     logger.handlers.append(handler)
     yield records
@@ -46,43 +50,40 @@ def test_equals_the_authors_groups(case, make_constructor, get_settings):
         )
         settings = get_settings(constructor(model))
         assert settings.keys() == GOLDEN[case].keys()
-        for name, expected in GOLDEN[case].items():
-            assert settings[name] == pytest.approx(
-                tuple(expected[key] for key in ('lr', 'lr_scale', 'weight_decay')), rel=1e-12
-            ), name
+        for name, group in GOLDEN[case].items():
+            expected = (group['lr'], group['lr_scale'], group['weight_decay'])
+            assert settings[name] == pytest.approx(expected, rel=1e-12), name
 
 
 @pytest.mark.parametrize(
     'decay_type, num_groups', [('layer_wise', 16), ('stage_wise', 12), ('block_wise', 38)]
 )
 def test_groups_are_merged(decay_type, num_groups, make_backbone, make_constructor):
-    """Two groups, with and without weight decay, for each layer in use."""
+    """Each layer in use has two groups, with and without weight decay."""
     model = Segmentor(make_backbone())
     groups = make_constructor(decay_rate=0.9, decay_type=decay_type)(model).optimizer.param_groups
     assert len(groups) == num_groups
-    assert (
-        len({(group['layer_id'], group['lr_scale'], group['weight_decay']) for group in groups})
-        == num_groups
-    )
-    names = [name for group in groups for name in group['param_names']]
-    assert sorted(names) == sorted(name for name, _ in model.named_parameters())
-    for group in groups:
+    keys = {(group['layer_id'], group['lr_scale'], group['weight_decay']) for group in groups}
+    assert len(keys) == num_groups
+
+
+def test_contents_of_groups(make_backbone, make_constructor):
+    model = Segmentor(make_backbone())
+    params = dict(model.named_parameters())
+    grouped = []
+    for group in make_constructor(decay_rate=0.9)(model).optimizer.param_groups:
+        grouped += group['param_names']
         assert group['lr'] == pytest.approx(1e-4 * group['lr_scale'])
-        assert (
-            group['group_name']
-            == f'layer_{group["layer_id"]}_{"decay" if group["weight_decay"] else "no_decay"}'
-        )
-        assert [
-            dict(model.named_parameters())[name] is param
-            for name, param in zip(group['param_names'], group['params'])
-        ] == [True] * len(group['params'])
+        decay = 'decay' if group['weight_decay'] else 'no_decay'
+        assert group['group_name'] == f'layer_{group["layer_id"]}_{decay}'
+        for name, param in zip(group['param_names'], group['params'], strict=True):
+            assert params[name] is param
+    assert sorted(grouped) == sorted(params)
 
 
 def test_registered_for_every_scope():
-    assert (
-        OPTIM_WRAPPER_CONSTRUCTORS.get('convnext_dense.LayerDecayOptimWrapperConstructor')
-        is LayerDecayOptimWrapperConstructor
-    )
+    found = OPTIM_WRAPPER_CONSTRUCTORS.get('convnext_dense.LayerDecayOptimWrapperConstructor')
+    assert found is LayerDecayOptimWrapperConstructor
 
 
 @pytest.mark.parametrize('variant', [dict(), dict(use_grn=True)], ids=['v1', 'v2'])
@@ -105,9 +106,8 @@ def test_no_weight_decay_on_small_parameters(
         for name, param in model.named_parameters()
         if param.ndim < 2 or name.endswith('.bias') or '.grn.' in name
     }
-    assert 'decode_head.gamma' not in without and any('.grn.' in name for name in without) == bool(
-        variant
-    )
+    assert 'decode_head.gamma' not in without
+    assert any('.grn.' in name for name in without) == bool(variant)
 
 
 def make_ddp(model):
@@ -158,16 +158,16 @@ def test_wrappers_change_nothing(
     constructor = make_constructor(
         decay_rate=0.9, custom_keys={'backbone.stages.0.1': dict(lr_mult=2.0)}
     )
-    plain = get_settings(constructor(Segmentor(make_backbone())))
-    assert get_settings(constructor(wrap(Segmentor(make_backbone())))) == plain
-    assert plain['backbone.stages.0.1.gamma'][1] == pytest.approx(2 * 0.9**6)
+    expected = get_settings(constructor(Segmentor(make_backbone())))
+    assert get_settings(constructor(wrap(Segmentor(make_backbone())))) == expected
+    assert expected['backbone.stages.0.1.gamma'][1] == pytest.approx(2 * 0.9**6)
 
 
 def test_backbone_anywhere(make_backbone, make_constructor, get_settings):
-    alone = get_settings(make_constructor(decay_rate=0.8)(make_backbone()))
-    inside = get_settings(
-        make_constructor(decay_rate=0.8)(nn.ModuleDict(dict(a=nn.ModuleList([make_backbone()]))))
-    )
+    constructor = make_constructor(decay_rate=0.8)
+    alone = get_settings(constructor(make_backbone()))
+    model = nn.ModuleDict(dict(a=nn.ModuleList([make_backbone()])))
+    inside = get_settings(constructor(model))
     assert inside == {f'a.0.{name}': setting for name, setting in alone.items()}
 
 
@@ -185,7 +185,7 @@ def test_two_backbones_of_different_depths(make_backbone, make_constructor, get_
         make_constructor(decay_rate=0.5, num_layers=6)(model)
 
 
-def test_backbones_of_others(make_constructor, get_settings):
+def test_backbones_of_other_libraries(make_constructor, get_settings):
     """mmpretrain's: depths in a list, other names inside a block."""
 
     class Other(nn.Module):
@@ -207,15 +207,13 @@ def test_backbones_of_others(make_constructor, get_settings):
 
 
 def test_fewer_stages_than_depths(make_backbone, make_constructor, get_settings):
-    """Stages that are not built still count: the built ones keep their rates, and the rest of the model keeps 1."""
-    whole = get_settings(make_constructor(decay_rate=0.9)(Segmentor(make_backbone())))
-    part = get_settings(
-        make_constructor(decay_rate=0.9)(Segmentor(make_backbone(out_indices=(0, 1))))
-    )
+    """Stages that are not built still count, so the others keep their rates."""
+    constructor = make_constructor(decay_rate=0.9)
+    whole = get_settings(constructor(Segmentor(make_backbone())))
+    part = get_settings(constructor(Segmentor(make_backbone(out_indices=(0, 1)))))
     assert part.items() <= whole.items()
-    assert part.keys() == {
-        n for n in whole if not any(s in n for s in ('s.2.', 's.3.', 'norm2', 'norm3'))
-    }
+    not_built = ('stages.2.', 'stages.3.', 'layers.2.', 'layers.3.', 'norm2', 'norm3')
+    assert part.keys() == {name for name in whole if not any(key in name for key in not_built)}
 
 
 def test_frozen_parameters_are_left_out(make_backbone, make_constructor, get_settings, logged):
@@ -229,8 +227,12 @@ def test_frozen_parameters_are_left_out(make_backbone, make_constructor, get_set
     )
     num_frozen = sum(not param.requires_grad for param in model.parameters())
     assert f'{num_frozen} frozen ones in none' in logged[-1].getMessage()
-    with pytest.raises(ValueError, match='nothing to train: all .* frozen'):
-        make_constructor(decay_rate=0.9)(model.requires_grad_(False))
+
+
+def test_model_without_trainable_parameters_raises(make_backbone, make_constructor):
+    model = make_backbone().requires_grad_(False)
+    with pytest.raises(ValueError, match=r'nothing to train: all .* frozen'):
+        make_constructor(decay_rate=0.9)(model)
 
 
 def test_shared_parameters_count_once(make_backbone, make_constructor, get_settings):
@@ -264,10 +266,8 @@ def test_custom_keys(make_backbone, make_constructor, get_settings):
     expect = {
         'backbone.downsample_layers.0.0.weight': (0.5**7 * 0.1, 0.05 * 2),
         'backbone.downsample_layers.0.0.bias': (0.5**7 * 0.1, 0.0),  # no decay stays no decay
-        'backbone.stages.0.0.dwconv.weight': (
-            0.5**6 * 0.1,
-            0.05 * 2,
-        ),  # 'backbone' is longer than 'dwconv'
+        # 'backbone' is longer than 'dwconv'.
+        'backbone.stages.0.0.dwconv.weight': (0.5**6 * 0.1, 0.05 * 2),
         'backbone.stages.2.8.pwconv1.weight': (0.0, 0.05),
         'backbone.stages.3.0.pwconv1.weight': (0.5, 0.05 * 0.5),
         'backbone.norm0.weight': (0.1, 0.0),
@@ -282,55 +282,54 @@ def test_custom_keys(make_backbone, make_constructor, get_settings):
 
 def test_custom_key_that_matches_nothing_warns(make_backbone, make_constructor, logged):
     make_constructor(decay_rate=0.5, custom_keys={'bakbone': dict(lr_mult=0.1)})(make_backbone())
-    assert [record.levelname for record in logged if 'bakbone' in record.getMessage()] == [
-        'WARNING'
-    ]
+    levels = [record.levelname for record in logged if 'bakbone' in record.getMessage()]
+    assert levels == ['WARNING']
 
 
-def test_longest_key_wins_then_alphabet(make_backbone, make_constructor, get_settings):
-    keys = {
-        'norm1': dict(lr_mult=3.0),
-        'eight': dict(lr_mult=5.0),
-    }  # both in norm1.weight, equally long
+def test_of_keys_of_equal_length_the_first_of_the_alphabet_wins(
+    make_backbone, make_constructor, get_settings
+):
+    # Both are part of 'norm1.weight'.
+    keys = {'norm1': dict(lr_mult=3.0), 'eight': dict(lr_mult=5.0)}
     settings = get_settings(make_constructor(decay_rate=1.0, custom_keys=keys)(make_backbone()))
     assert settings['norm1.weight'][1] == 5.0 and settings['norm1.bias'][1] == 3.0
 
 
 def test_default_weight_decay_is_the_optimizers(make_backbone, get_settings):
     cfg = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4))
-    groups = LayerDecayOptimWrapperConstructor(cfg, dict(decay_rate=0.9))(
-        make_backbone()
-    ).optimizer.param_groups
+    constructor = LayerDecayOptimWrapperConstructor(cfg, dict(decay_rate=0.9))
+    groups = constructor(make_backbone()).optimizer.param_groups
     assert {group['weight_decay'] for group in groups} == {0.0, 0.01}
 
 
-def test_no_weight_decay_at_all_makes_one_group_a_layer(make_backbone, make_constructor):
-    groups = make_constructor(optimizer=dict(weight_decay=0.0), decay_rate=0.9)(
-        make_backbone()
-    ).optimizer.param_groups
+def test_without_weight_decay_a_layer_is_one_group(make_backbone, make_constructor):
+    constructor = make_constructor(optimizer=dict(weight_decay=0.0), decay_rate=0.9)
+    groups = constructor(make_backbone()).optimizer.param_groups
     assert [group['group_name'] for group in groups] == [f'layer_{i}_no_decay' for i in range(8)]
 
 
 @pytest.mark.parametrize('fast', ['fused', 'foreach'])
 def test_fused_and_foreach_step(fast, make_backbone, make_constructor):
-    """The fast optimizers take the groups, and step as the plain one does."""
-    models = [Segmentor(make_backbone((1, 1, 3, 1))) for _ in range(2)]
-    models[1].load_state_dict(models[0].state_dict())
-    for model, options in zip(models, [{fast: True}, dict(foreach=False)]):
-        optimizer = make_constructor(optimizer=dict(options, lr=0.1), decay_rate=0.5)(
-            model
-        ).optimizer
+    """Fused and foreach optimizers accept the groups and give the same step."""
+    first = Segmentor(make_backbone((1, 1, 3, 1)))
+    second = Segmentor(make_backbone((1, 1, 3, 1)))
+    second.load_state_dict(first.state_dict())
+    for model, options in ((first, {fast: True}), (second, dict(foreach=False))):
+        constructor = make_constructor(optimizer=dict(options, lr=0.1), decay_rate=0.5)
+        optimizer = constructor(model).optimizer
         for param in model.parameters():
             param.grad = torch.linspace(-1, 1, param.numel()).reshape(param.shape)
-        before = model.backbone.downsample_layers[0][0].weight.detach().clone()
+        stem = model.backbone.downsample_layers[0][0].weight
+        before = stem.detach().clone()
         optimizer.step()
-        assert not torch.equal(before, model.backbone.downsample_layers[0][0].weight)
-    for one, other in zip(*(model.parameters() for model in models)):
-        torch.testing.assert_close(one, other)
+        assert not torch.equal(before, stem)
+    for param, other in zip(first.parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(param, other)
 
 
 def test_wrapper_options_pass_through(make_backbone, make_constructor, monkeypatch):
-    """All but ``optimizer`` goes to the wrapper, also to the AMP one, which asks for an accelerator when it is made."""
+    """Everything except ``optimizer`` goes to the wrapper."""
+    # The wrapper for mixed precision looks for an accelerator.
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
     monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', lambda **kwargs: kwargs)
     options = dict(
@@ -340,28 +339,23 @@ def test_wrapper_options_pass_through(make_backbone, make_constructor, monkeypat
         accumulative_counts=4,
         clip_grad=dict(max_norm=1.0),
     )
-    optim_wrapper = make_constructor(
-        wrapper=options, optimizer=dict(betas=(0.8, 0.9)), decay_rate=0.9
-    )(make_backbone())
-    assert (
-        isinstance(optim_wrapper, AmpOptimWrapper)
-        and optim_wrapper.loss_scaler['init_scale'] == 128.0
-    )
-    assert optim_wrapper._accumulative_counts == 4 and optim_wrapper.clip_grad_kwargs == dict(
-        max_norm=1.0
-    )
+    optimizer = dict(betas=(0.8, 0.9))
+    constructor = make_constructor(wrapper=options, optimizer=optimizer, decay_rate=0.9)
+    optim_wrapper = constructor(make_backbone())
+    assert isinstance(optim_wrapper, AmpOptimWrapper)
+    assert optim_wrapper.loss_scaler['init_scale'] == 128.0
+    assert optim_wrapper._accumulative_counts == 4
+    assert optim_wrapper.clip_grad_kwargs == dict(max_norm=1.0)
     assert optim_wrapper.cast_dtype == torch.bfloat16
     assert {group['betas'] for group in optim_wrapper.optimizer.param_groups} == {(0.8, 0.9)}
 
 
 def test_optimizer_state_loads_again(make_backbone, make_constructor):
-    optimizers = [
-        make_constructor(decay_rate=0.9, optimizer=dict(lr=lr))(make_backbone()).optimizer
-        for lr in (1, 2)
-    ]
-    optimizers[1].load_state_dict(optimizers[0].state_dict())
-    rates = [[group['lr'] for group in optimizer.param_groups] for optimizer in optimizers]
-    assert rates[0] == rates[1]
+    saved = make_constructor(decay_rate=0.9, optimizer=dict(lr=1))(make_backbone()).optimizer
+    loaded = make_constructor(decay_rate=0.9, optimizer=dict(lr=2))(make_backbone()).optimizer
+    loaded.load_state_dict(saved.state_dict())
+    rates = [group['lr'] for group in loaded.param_groups]
+    assert rates == [group['lr'] for group in saved.param_groups]
 
 
 @pytest.mark.parametrize(
@@ -404,79 +398,99 @@ def test_bad_paramwise_cfg(paramwise_cfg, message, make_constructor):
         make_constructor(**paramwise_cfg)
 
 
-def test_what_is_done_anyway_may_be_asked_for(make_backbone, make_constructor, get_settings):
-    plain = get_settings(make_constructor(decay_rate=0.9)(make_backbone()))
-    asked = make_constructor(
+def test_settings_that_state_what_is_done_anyway_change_nothing(
+    make_backbone, make_constructor, get_settings
+):
+    expected = get_settings(make_constructor(decay_rate=0.9)(make_backbone()))
+    constructor = make_constructor(
         decay_rate=0.9,
         norm_decay_mult=0.0,
         bias_decay_mult=0,
         flat_decay_mult=0.0,
         bypass_duplicate=True,
     )
-    assert get_settings(asked(make_backbone())) == plain
+    assert get_settings(constructor(make_backbone())) == expected
 
 
-def test_bad_types_and_missing_base_values():
-    optimizer = dict(type='AdamW', lr=1e-4)
-    bad_keys = [dict(decay_rate=0.9, custom_keys=keys) for keys in (['head'], dict(head=2.0))]
-    for paramwise_cfg in ([0.9], *bad_keys):
-        with pytest.raises(TypeError, match='must be a dict'):
-            LayerDecayOptimWrapperConstructor(dict(optimizer=optimizer), paramwise_cfg)
-    with pytest.raises(ValueError, match='state optimizer=.*lr='):
-        LayerDecayOptimWrapperConstructor(dict(optimizer=dict(type='AdamW')), dict(decay_rate=0.9))
-    with pytest.raises(ValueError, match='decay_mult, so state .*weight_decay='):
-        LayerDecayOptimWrapperConstructor(
-            dict(optimizer=optimizer),
+OPTIMIZER = dict(type='AdamW', lr=1e-4)
+
+
+@pytest.mark.parametrize(
+    'paramwise_cfg',
+    [
+        [0.9],
+        dict(decay_rate=0.9, custom_keys=['head']),
+        dict(decay_rate=0.9, custom_keys=dict(head=2.0)),
+    ],
+)
+def test_wrong_types(paramwise_cfg):
+    with pytest.raises(TypeError, match='must be a dict'):
+        LayerDecayOptimWrapperConstructor(dict(optimizer=OPTIMIZER), paramwise_cfg)
+
+
+@pytest.mark.parametrize(
+    'optimizer, paramwise_cfg, message',
+    [
+        (OPTIMIZER, None, 'must hold decay_rate'),
+        (dict(type='AdamW'), dict(decay_rate=0.9), r'state optimizer=.*lr='),
+        (
+            OPTIMIZER,
             dict(decay_rate=0.9, custom_keys={'head': dict(decay_mult=0.0)}),
-        )
-    with pytest.raises(ValueError, match='must hold decay_rate'):
-        LayerDecayOptimWrapperConstructor(dict(optimizer=optimizer))
+            r'decay_mult, so state .*weight_decay=',
+        ),
+    ],
+)
+def test_missing_base_values(optimizer, paramwise_cfg, message):
+    with pytest.raises(ValueError, match=message):
+        LayerDecayOptimWrapperConstructor(dict(optimizer=optimizer), paramwise_cfg)
 
 
 def test_no_backbone_says_what_was_looked_for(make_constructor):
-    with pytest.raises(
-        ValueError, match=r'looked for .*downsample_layers and stages.*Sequential \(0, 1\)'
-    ):
+    message = r'looked for .*downsample_layers and stages.*Sequential \(0, 1\)'
+    with pytest.raises(ValueError, match=message):
         make_constructor(decay_rate=0.9)(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
 
 
 def test_parameter_in_no_group_is_an_error(make_backbone, make_constructor):
-    model = nn.ModuleDict(
-        dict(module=make_backbone(), head=nn.Linear(2, 2))
-    )  # mmengine takes .module for a wrapper's
-    with pytest.raises(
-        RuntimeError, match='2 trainable parameters are in no group.*head.weight, head.bias'
-    ):
+    # mmengine takes a model with a child named 'module' for a wrapper.
+    model = nn.ModuleDict(dict(module=make_backbone(), head=nn.Linear(2, 2)))
+    message = r'2 trainable parameters are in no group.*head\.weight, head\.bias'
+    with pytest.raises(RuntimeError, match=message):
         make_constructor(decay_rate=0.9)(model)
 
 
-def test_table(make_backbone, make_constructor, logged):
-    model = Segmentor(make_backbone())
-    make_constructor(decay_rate=0.9, decay_type='layer_wise')(model)
+@pytest.fixture
+def table_lines(make_backbone, make_constructor, logged):
+    make_constructor(decay_rate=0.9, decay_type='layer_wise')(Segmentor(make_backbone()))
     (record,) = logged
-    lines = record.getMessage().splitlines()
-    assert (
-        lines[0]
-        == 'learning-rate decay layer_wise, decay_rate 0.9, num_layers 6 for depths (3, 3, 9, 3)'
+    return record.getMessage().splitlines()
+
+
+def test_lines_around_the_table(table_lines):
+    assert table_lines[0] == (
+        'learning-rate decay layer_wise, decay_rate 0.9, num_layers 6 for depths (3, 3, 9, 3)'
     )
-    assert (
-        lines[-1]
-        == f'{len(list(model.parameters()))} parameter tensors in 16 groups; 0 frozen ones in none'
-    )
-    table = [line.split('  ') for line in lines[1:-1]]
-    cells = [[cell.strip() for cell in row if cell.strip()] for row in table]
-    assert cells[0] == ['id', 'contains', 'parameters', 'lr', 'weight decay']
-    stem = 3 * 4 * 4 * 4  # weight of the stem's convolution; its bias and norm hold 4 + 4 + 4 more
-    assert cells[1] == ['0', 'stem', f'{stem + 12}', '4.783e-05', '0.05 (0 on 12)']
-    assert [row[1] for row in cells[2:8]] == [
+    assert table_lines[-1] == '190 parameter tensors in 16 groups; 0 frozen ones in none'
+
+
+def test_rows_of_the_table(table_lines):
+    rows = [re.split(r' {2,}', line.strip()) for line in table_lines[1:-1]]
+    assert rows[0] == ['id', 'contains', 'parameters', 'lr', 'weight decay']
+    # The weight of the stem's convolution; its bias and the norm hold 4 + 4 + 4 more.
+    stem = 3 * 4 * 4 * 4
+    assert rows[1] == ['0', 'stem', f'{stem + 12}', '4.783e-05', '0.05 (0 on 12)']
+    assert [row[1] for row in rows[2:]] == [
         'stages.0 blocks 0-2',
         'downsample_layers.1, stages.1 blocks 0-2',
         'downsample_layers.2, stages.2 blocks 0-2',
         'stages.2 blocks 3-5',
         'stages.2 blocks 6-8',
         'downsample_layers.3, stages.3 blocks 0-2',
+        'decode_head, norm0, norm1, norm2, norm3',
     ]
-    assert cells[8][1] == 'decode_head, norm0, norm1, norm2, norm3' and cells[8][3] == '1.000e-04'
-    total = sum(int(row[2].replace(',', '')) for row in cells[1:])
-    assert total == sum(param.numel() for param in model.parameters())
-    assert max(map(len, lines)) <= 120 and len({line.index('e-0') for line in lines[2:-1]}) == 1
+    assert rows[8][3] == '1.000e-04'
+
+
+def test_columns_of_the_table_are_aligned(table_lines):
+    assert max(map(len, table_lines)) <= 120
+    assert len({line.index('e-0') for line in table_lines[2:-1]}) == 1

@@ -1,3 +1,5 @@
+"""Layer ids and learning-rate scales, by hand."""
+
 import pytest
 
 from convnext_dense.engine.layer_ids import (
@@ -9,7 +11,8 @@ from convnext_dense.engine.layer_ids import (
 )
 from convnext_dense.variants import VARIANTS
 
-TINY, BASE = (3, 3, 9, 3), (3, 3, 27, 3)
+TINY = (3, 3, 9, 3)
+BASE = (3, 3, 27, 3)
 
 
 @pytest.mark.parametrize(
@@ -33,9 +36,8 @@ TINY, BASE = (3, 3, 9, 3), (3, 3, 27, 3)
 )
 def test_num_layers_of_published_variants(arch, num_layers):
     depths = VARIANTS[arch].depths
-    assert (
-        get_num_layers(depths, 'layer_wise') == get_num_layers(depths, 'stage_wise') == num_layers
-    )
+    assert get_num_layers(depths, 'layer_wise') == num_layers
+    assert get_num_layers(depths, 'stage_wise') == num_layers
     assert get_num_layers(depths, 'block_wise') == sum(depths)
 
 
@@ -60,12 +62,10 @@ def test_num_layers_of_published_variants(arch, num_layers):
     ],
 )
 def test_tiny_by_hand(name, layer_wise, stage_wise, block_wise):
-    """The ids that the authors' functions give, written out by hand from the depths 3-3-9-3."""
-    assert [get_layer_id(name, TINY, kind) for kind in DECAY_TYPES] == [
-        layer_wise,
-        stage_wise,
-        block_wise,
-    ]
+    """The ids of the authors' functions, worked out by hand for the depths 3-3-9-3."""
+    assert get_layer_id(name, TINY, 'layer_wise') == layer_wise
+    assert get_layer_id(name, TINY, 'stage_wise') == stage_wise
+    assert get_layer_id(name, TINY, 'block_wise') == block_wise
 
 
 @pytest.mark.parametrize(
@@ -87,33 +87,23 @@ def test_base_by_hand(name, layer_wise, block_wise):
 )
 @pytest.mark.parametrize('decay_type', DECAY_TYPES)
 def test_any_number_of_stages(depths, decay_type):
-    """Ids rise along the trunk, leave no gap in layer_wise and block_wise, and end at num_layers."""
-    ids = [
-        get_layer_id(f'stages.{i}.{j}.gamma', depths, decay_type)
-        for i in range(len(depths))
-        for j in range(depths[i])
-    ]
+    """Ids rise along the trunk, without a gap except in stage_wise."""
+    ids = []
+    for i, depth in enumerate(depths):
+        for j in range(depth):
+            ids.append(get_layer_id(f'stages.{i}.{j}.gamma', depths, decay_type))
     num_layers = get_num_layers(depths, decay_type)
-    assert ids == sorted(ids) and ids[0] == 1 and ids[-1] <= num_layers
+    assert ids == sorted(ids)
+    assert ids[0] == 1 and ids[-1] <= num_layers
     if decay_type != 'stage_wise':
         assert sorted(set(ids)) == list(range(1, num_layers + 1))
 
 
 def test_last_but_one_stage_is_cut():
-    assert [get_layer_id(f'stages.0.{j}.gamma', (7, 3), 'layer_wise') for j in range(7)] == [
-        1,
-        1,
-        1,
-        2,
-        2,
-        2,
-        3,
-    ]
-    assert (
-        get_layer_id('stages.1.0.gamma', (7, 3), 'layer_wise')
-        == 4
-        == get_num_layers((7, 3), 'layer_wise')
-    )
+    ids = [get_layer_id(f'stages.0.{j}.gamma', (7, 3), 'layer_wise') for j in range(7)]
+    assert ids == [1] * 3 + [2] * 3 + [3]
+    assert get_layer_id('stages.1.0.gamma', (7, 3), 'layer_wise') == 4
+    assert get_num_layers((7, 3), 'layer_wise') == 4
 
 
 def test_scale_is_one_after_the_last_layer():
@@ -132,21 +122,16 @@ def test_scale_is_one_after_the_last_layer():
     ],
 )
 def test_contradicting_num_layers(decay_type, given, right):
-    with pytest.raises(
-        ValueError, match=rf'num_layers={given!r} contradicts.*\(3, 3, 9, 3\).*num_layers={right}\b'
-    ):
+    message = rf'num_layers={given!r} contradicts.*\(3, 3, 9, 3\).*num_layers={right}\b'
+    with pytest.raises(ValueError, match=message):
         check_num_layers(given, TINY, decay_type)
-    assert (
-        check_num_layers(right, TINY, decay_type)
-        == check_num_layers(None, TINY, decay_type)
-        == right
-    )
+    assert check_num_layers(right, TINY, decay_type) == right
+    assert check_num_layers(None, TINY, decay_type) == right
 
 
 def test_unknown_decay_type_lists_the_three():
-    with pytest.raises(
-        ValueError, match="'layer_wise', 'stage_wise', 'block_wise'; got 'layerwise'"
-    ):
+    message = "'layer_wise', 'stage_wise', 'block_wise'; got 'layerwise'"
+    with pytest.raises(ValueError, match=message):
         get_layer_id('norm0.weight', TINY, 'layerwise')
 
 

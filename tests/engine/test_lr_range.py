@@ -1,3 +1,5 @@
+"""The range of learning rates in the log, and that schedules keep the ratios of the groups."""
+
 import math
 import re
 
@@ -8,7 +10,7 @@ WARM_UP = dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=4
 
 
 def poly(**kwargs):
-    # reaches its end at the 13th step
+    # Its end is at the 13th step.
     return [WARM_UP, dict(type='PolyLR', power=1.0, by_epoch=False, begin=4, end=13, **kwargs)]
 
 
@@ -47,7 +49,7 @@ def train(make_runner, schedulers, max_iters=12, **kwargs):
 
 @pytest.fixture(autouse=True)
 def no_wait(monkeypatch):
-    """mmengine waits two seconds when a data loader starts again."""
+    """Skip the two seconds that mmengine waits when it restarts a data loader."""
     monkeypatch.setattr('mmengine.runner.loops.time.sleep', lambda seconds: None)
 
 
@@ -63,25 +65,21 @@ COSINE = [
     ids=['poly', 'cosine'],
 )
 def test_schedulers_keep_the_ratios(schedulers, last, make_runner):
-    """Warm-up and decay multiply all groups alike: each group's lr / largest lr stays its lr_scale."""
+    """Warm-up and decay multiply all groups by the same factor."""
     _, recorder = train(make_runner, schedulers)
-    scales = [
-        0.5**n for n in (6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0)
-    ]  # atto-like depths: num_layers 5
+    # Depths (1, 1, 4, 1) have num_layers 5; each layer has two groups.
+    scales = [0.5**n for n in (6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0)]
     assert len(recorder.rates) == 12 and len({rates[-1] for rates in recorder.rates}) > 8
     for rates in recorder.rates:
         assert [rate / max(rates) for rate in rates] == pytest.approx(scales)
     largest = [rates[-1] for rates in recorder.rates]
-    assert largest[0] == pytest.approx(1e-4) and max(largest) == pytest.approx(
-        1e-3
-    )  # warm-up from a tenth, to the lr
-    assert largest[-1] == pytest.approx(
-        1e-3 * last
-    )  # the 8th step of the decay, one before its end
+    assert largest[0] == pytest.approx(1e-4)  # the warm-up starts from a tenth
+    assert max(largest) == pytest.approx(1e-3)
+    assert largest[-1] == pytest.approx(1e-3 * last)  # the 8th step of the decay, before its end
 
 
 def test_eta_min_is_one_rate_for_all_groups(make_runner):
-    """mmengine's eta_min is absolute: the documentation's reason to leave it at 0 with layer-wise decay."""
+    """The documentation therefore recommends eta_min=0 with layer-wise decay."""
     _, recorder = train(make_runner, poly(eta_min=1e-4), max_iters=13)
     assert recorder.rates[-1] == pytest.approx([1e-4] * len(recorder.rates[-1]))
 
@@ -90,7 +88,7 @@ def test_range_is_in_log_lines_and_scalars(make_runner, tmp_path):
     log, recorder = train(make_runner, poly())
     lines = re.findall(r'Iter\(train\).* min_lr: (\S+) max_lr: (\S+) ', log)
     assert len(lines) == 12
-    for line, scalars in zip(lines, recorder.scalars):
+    for line, scalars in zip(lines, recorder.scalars, strict=True):
         assert [float(rate) for rate in line] == pytest.approx(scalars, rel=1e-4)
         assert scalars[0] == pytest.approx(scalars[1] / 2**6)
     assert recorder.scalars[0][1] == pytest.approx(1e-4)  # of the step itself, not of the next one
@@ -107,8 +105,8 @@ def test_range_continues_after_resume(make_runner, tmp_path):
     _, whole = train(make_runner, poly(), default_hooks=checkpoint)
     log, resumed = train(make_runner, poly(), resume=True, load_from=str(tmp_path / 'iter_6.pth'))
     assert len(resumed.scalars) == 6
-    for one, other in zip(resumed.scalars, whole.scalars[6:]):
-        assert one == pytest.approx(other)
+    for scalars, expected in zip(resumed.scalars, whole.scalars[6:], strict=True):
+        assert scalars == pytest.approx(expected)
     assert re.search(r'\[ 7/12\].* max_lr: 7\.5000e-04', log)
 
 
