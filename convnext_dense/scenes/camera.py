@@ -1,4 +1,4 @@
-"""Light and camera: the time of day, then exposure, white balance, lens blur, grain and rounding to uint8."""
+"""Light and camera: time of day, exposure, white balance, blur, grain and rounding to uint8."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convnext_dense.scenes.textures import hsv
 
 @dataclass(frozen=True)
 class Light:
-    """A time of day: gain of each channel, and ranges (low, high) of the sky's hue, saturation and value.
+    """A time of day; the sky's hue, saturation and value are ranges (low, high).
 
     Attributes:
         gain: light that falls on everything, (R, G, B).
@@ -38,39 +38,66 @@ LIGHTS = {
 }
 
 
+_LIGHT_SHARES = (0.5, 0.2, 0.15, 0.15)  # of the pictures, in the order of LIGHTS
+
+
+def choose_light(rng: np.random.Generator) -> Light:
+    """A random time of day, in half of the pictures bright day."""
+    index = rng.choice(len(LIGHTS), p=_LIGHT_SHARES)
+    return list(LIGHTS.values())[index]
+
+
 def sky_colours(light: Light, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """RGB of the sky at its top and at the horizon; the latter is also the haze in which far things fade."""
-    saturation, value = rng.uniform(*light.saturation), rng.uniform(*light.value)
+    """RGB of the sky at its top and at the horizon; the latter is also the colour of haze."""
+    saturation = rng.uniform(*light.saturation)
+    value = rng.uniform(*light.value)
     top = hsv(rng.uniform(*light.hue), saturation, value)
-    return top, hsv(rng.uniform(*light.low_hue), saturation * rng.uniform(0.3, 0.8), value * 1.1)
+    horizon_hue = rng.uniform(*light.low_hue)
+    horizon = hsv(horizon_hue, saturation * rng.uniform(0.3, 0.8), value * 1.1)
+    return top, horizon
 
 
 def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur of an (H, W, 3) image, edges repeated."""
+    """Gaussian blur of an (H, W, 3) image with 5 taps a side; pixels at the edge are repeated."""
     taps = np.exp(-0.5 * (np.arange(-2, 3) / sigma) ** 2)
     taps /= taps.sum()
     for axis in (0, 1):
-        pad = [(2, 2) if i == axis else (0, 0) for i in range(3)]
-        padded, size = np.pad(image, pad, mode='edge'), image.shape[axis]
-        image = sum(
-            tap * np.take(padded, np.arange(i, i + size), axis) for i, tap in enumerate(taps)
-        )
+        size = image.shape[axis]
+        pad = [(0, 0), (0, 0), (0, 0)]
+        pad[axis] = (2, 2)
+        padded = np.pad(image, pad, mode='edge')
+        blurred = np.zeros_like(image)
+        for offset, tap in enumerate(taps):
+            blurred = blurred + tap * np.take(padded, np.arange(offset, offset + size), axis)
+        image = blurred
     return image
 
 
 def photograph(image: np.ndarray, light: Light, rng: np.random.Generator) -> np.ndarray:
-    """The picture (H, W, 3), floats 0-255, as a camera takes it in this light: uint8 RGB.
+    """Take a picture as a camera does in this light.
 
-    Exposure 0.82-1.15, white balance +-5 % for each channel, vignetting up to 20 %, blur of sigma 0.35-0.7 px (it also
-    softens the hard outlines; the labels keep them), noise of sigma 2-5 levels.
+    Exposure 0.82-1.15, white balance +-5 % for each channel, vignetting up to 20 %, blur of sigma
+    0.35-0.7 px (it softens the hard outlines too; the labels keep them), noise of sigma 2-5 levels.
+
+    Args:
+        image: (H, W, 3) floats, 0-255.
+        light: the time of day.
+        rng: source of random numbers.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
     """
     height, width = image.shape[:2]
     gain = np.array(light.gain) * rng.uniform(0.82, 1.15) * rng.uniform(0.95, 1.05, 3)
+
+    # Vignetting: darker by the square of the distance from the centre, which is at (0, 0).
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     vignette = 1 - rng.uniform(0, 0.1) * (x * x + y * y)
     image = _blur(image * gain * vignette[..., None], rng.uniform(0.35, 0.7))
+
+    # Grain: partly of each channel, mostly of all three together.
     sigma = rng.uniform(2, 5)
-    image = image + sigma * (
-        rng.standard_normal(image.shape) * 0.6 + rng.standard_normal((height, width, 1)) * 0.8
-    )
+    colour_noise = rng.standard_normal(image.shape) * 0.6
+    grey_noise = rng.standard_normal((height, width, 1)) * 0.8
+    image = image + sigma * (colour_noise + grey_noise)
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)

@@ -164,4 +164,4 @@ def _coast(canvas: Canvas, ground: Ground, night: bool) -> None:
 
 
 # Draws everything behind and under the things: (canvas, ground, night) -> None.
-LAYOUTS = {'street': _street, 'avenue': _avenue, 'country': _country, 'coast': _coast}
+PLACES = {'street': _street, 'avenue': _avenue, 'country': _country, 'coast': _coast}

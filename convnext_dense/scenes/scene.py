@@ -1,7 +1,7 @@
-"""Drawn street and landscape scenes with known answers: a picture, and the region that is seen at each pixel.
+"""Drawn street and landscape scenes: a picture, and the region that is seen at each pixel.
 
-A scene is drawn from the back to the front, so its labels are exact and hold only what is visible. Colours of most
-classes overlap; they are told apart by shape, surface and place. Writers (``ade20k``) turn scenes into data sets.
+A scene is drawn from back to front, so its labels are exact and hold only what is visible. Most
+classes share their colours with others; shape, surface and place tell them apart.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from convnext_dense.scenes import landscape
-from convnext_dense.scenes.camera import LIGHTS, Light, photograph, sky_colours
+from convnext_dense.scenes.camera import choose_light, photograph, sky_colours
 from convnext_dense.scenes.canvas import Canvas
-from convnext_dense.scenes.places import LAYOUTS, Ground
+from convnext_dense.scenes.places import PLACES, Ground
 from convnext_dense.scenes.things import THINGS
 
 SPLITS = ('training', 'validation')
-WIDTHS, HEIGHTS = (256, 288, 320), (192, 224, 256)
+WIDTHS = (256, 288, 320)  # pixels
+HEIGHTS = (192, 224, 256)
+_TRIES = 12  # to find a spot for a thing
+_MIN_DISTANCE = 0.09  # between two things, of the width of the picture
+_MIN_UNIT = 28  # pixels; no person is drawn smaller than this
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Region:
     """One instance of a thing, or one connected piece of stuff.
 
     Attributes:
-        id: its number in ``Scene.ids``, from 1; it depends on the scene's seed alone.
+        id: its number in ``Scene.ids``, from 1; it depends on the seed of the scene only.
         name: class; ADE20K's name where ADE20K has the class.
         thing: whether it is a countable thing (an instance) or stuff.
     """
@@ -51,6 +55,7 @@ class Scene:
 
     @property
     def instances(self) -> tuple[Region, ...]:
+        """The regions that are things."""
         return tuple(region for region in self.regions if region.thing)
 
     def mask(self, region: Region) -> np.ndarray:
@@ -58,64 +63,96 @@ class Scene:
         return self.ids == region.id
 
 
-def _place_things(canvas: Canvas, horizon: float, things: tuple[str, ...], count: int) -> None:
-    """Draw ``count`` things on the grounds where they may stand, far ones first, kinds in turn so that none is rare."""
-    rng, (height, width) = canvas.rng, canvas.shape
-    names = np.array(['', *(name for name, _ in canvas.regions)])[canvas.ids]
-    kinds = [kind for kind in things if np.isin(names, THINGS[kind].grounds).any()]
-    order = [
-        kind
-        for _ in range(count // max(len(kinds), 1) + 1)
-        for kind in rng.permutation(kinds).tolist()
-    ][:count]
-    spots = []
-    for kind in order:
-        rows, columns = np.nonzero(np.isin(names, THINGS[kind].grounds))
-        for _ in range(12):
-            pick = rng.integers(len(rows))
-            x, y = columns[pick] + rng.random(), rows[pick] + rng.random()
-            if all(abs(x - other) > width * 0.09 for other, _, _ in spots):
-                spots.append((x, y, kind))
-                break
-    scale = rng.uniform(0.45, 0.62)
-    for x, y, kind in sorted(spots, key=lambda spot: spot[1]):
-        THINGS[kind].draw(canvas, x, y, max(height * 0.15 + scale * (y - horizon), 28))
-
-
 def draw_scene(seed: int, split: str, index: int, things: tuple[str, ...] = tuple(THINGS)) -> Scene:
-    """Scene number ``index`` of a split; the same arguments give the same scene.
+    """Draw scene number ``index`` of a split; the same arguments give the same scene.
 
-    Width is 256, 288 or 320, height 192, 224 or 256 pixels. Split and index choose the stream of random numbers, so
-    scenes do not depend on how many are drawn.
+    Width is 256, 288 or 320, height 192, 224 or 256 pixels. Split and index choose the stream of
+    random numbers, so scenes do not depend on how many are drawn.
 
     Args:
         seed: of the whole data set, >= 0.
         split: 'training' or 'validation'.
         index: >= 0.
-        things: names of the things that may be drawn, out of ``THINGS``; a name that stands twice is drawn
-            twice as often.
+        things: names of the things that may be drawn, from ``THINGS``; a name that stands twice is
+            drawn twice as often.
+
+    Raises:
+        ValueError: an unknown split or thing.
     """
     if split not in SPLITS:
         raise ValueError(f'split must be one of {SPLITS}; got {split!r}')
-    if unknown := sorted(set(things) - set(THINGS)):
+    unknown = sorted(set(things) - set(THINGS))
+    if unknown:
         raise ValueError(f'things must be among {sorted(THINGS)}; got {unknown}')
     rng = np.random.default_rng((seed, SPLITS.index(split), index))
-    height, width = int(rng.choice(HEIGHTS)), int(rng.choice(WIDTHS))
-    light: Light = list(LIGHTS.values())[rng.choice(len(LIGHTS), p=(0.5, 0.2, 0.15, 0.15))]
-    top, bottom = sky_colours(light, rng)
-    canvas = Canvas(height, width, rng, sun=float(rng.choice([-1, 1])), haze=bottom)
-    ground = Ground(canvas, height * rng.uniform(0.36, 0.48))
-    landscape.draw_sky(canvas, top, bottom, ground.horizon)
-    # layouts take turns, a little shaken, so that small samples hold all of them
-    layout = list(LAYOUTS)[(index + int(rng.integers(2))) % len(LAYOUTS)]
-    if layout in ('street', 'avenue') and rng.random() < 0.4:
-        landscape.draw_mountain(
-            canvas, ground.horizon + 3, height * rng.uniform(0.12, 0.3), rng.uniform(0.1, 0.6)
-        )
-    LAYOUTS[layout](canvas, ground, light.night)
-    _place_things(canvas, ground.horizon, things, int(rng.integers(7, 12)))
-    visible = np.unique(canvas.ids)
-    regions = tuple(
-        Region(i, name, thing) for i, (name, thing) in enumerate(canvas.regions, 1) if i in visible
-    )
+    height = int(rng.choice(HEIGHTS))
+    width = int(rng.choice(WIDTHS))
+    light = choose_light(rng)
+    sky_top, sky_bottom = sky_colours(light, rng)
+    canvas = Canvas(height, width, rng, sun=float(rng.choice([-1, 1])), haze=sky_bottom)
+    ground = Ground(canvas, horizon=height * rng.uniform(0.36, 0.48))
+    landscape.draw_sky(canvas, sky_top, sky_bottom, ground.horizon)
+    # The places take turns, slightly shuffled, so that small samples hold all of them.
+    place = list(PLACES)[(index + int(rng.integers(2))) % len(PLACES)]
+    if place in ('street', 'avenue') and rng.random() < 0.4:
+        mountain_height = height * rng.uniform(0.12, 0.3)
+        distance = rng.uniform(0.1, 0.6)
+        landscape.draw_mountain(canvas, ground.horizon + 3, mountain_height, distance)
+    PLACES[place](canvas, ground, light.night)
+    _place_things(canvas, ground.horizon, things, count=int(rng.integers(7, 12)))
+    regions = _list_visible(canvas)
     return Scene(photograph(canvas.image, light, rng), canvas.ids, regions)
+
+
+def _list_visible(canvas: Canvas) -> tuple[Region, ...]:
+    """The regions that nothing hides completely."""
+    visible = np.unique(canvas.ids)
+    regions = []
+    for number, (name, thing) in enumerate(canvas.regions, start=1):
+        if number in visible:
+            regions.append(Region(number, name, thing))
+    return tuple(regions)
+
+
+def _place_things(canvas: Canvas, horizon: float, things: tuple[str, ...], count: int) -> None:
+    """Draw up to ``count`` things on the grounds where they may stand, far things first."""
+    rng = canvas.rng
+    names = [name for name, _ in canvas.regions]
+    ground_names = np.array(['', *names])[canvas.ids]  # (H, W) name of the region at each pixel
+    kinds = [kind for kind in things if np.isin(ground_names, THINGS[kind].grounds).any()]
+    spots: list[tuple[float, float, str]] = []
+    for kind in _take_turns(rng, kinds, count):
+        spot = _find_spot(rng, np.isin(ground_names, THINGS[kind].grounds), spots)
+        if spot is not None:
+            spots.append((*spot, kind))
+
+    # A thing is the taller the lower it stands in the picture, that is, the nearer it is.
+    height = canvas.shape[0]
+    scale = rng.uniform(0.45, 0.62)
+    spots.sort(key=lambda spot: spot[1])
+    for x, y, kind in spots:
+        unit = max(height * 0.15 + scale * (y - horizon), _MIN_UNIT)
+        THINGS[kind].draw(canvas, x, y, unit)
+
+
+def _take_turns(rng: np.random.Generator, kinds: list[str], count: int) -> list[str]:
+    """``count`` names in rounds of all kinds, each round in another order, so that none is rare."""
+    order: list[str] = []
+    for _ in range(count // max(len(kinds), 1) + 1):
+        order += rng.permutation(kinds).tolist()
+    return order[:count]
+
+
+def _find_spot(
+    rng: np.random.Generator, ground: np.ndarray, spots: list[tuple[float, float, str]]
+) -> tuple[float, float] | None:
+    """A random point (x, y) in the mask ``ground`` (H, W) that keeps its distance from others."""
+    rows, columns = np.nonzero(ground)
+    min_distance = ground.shape[1] * _MIN_DISTANCE
+    for _ in range(_TRIES):
+        pick = rng.integers(len(rows))
+        x = columns[pick] + rng.random()
+        y = rows[pick] + rng.random()
+        if all(abs(x - other_x) > min_distance for other_x, _, _ in spots):
+            return x, y
+    return None

@@ -1,18 +1,18 @@
-"""Drawn pictures of one thing each, in front of a random place: classification with known answers."""
+"""Drawn pictures of one object each in front of a random place, for classification."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from convnext_dense.scenes import landscape
-from convnext_dense.scenes.camera import LIGHTS, Light, photograph, sky_colours
+from convnext_dense.scenes.camera import Light, choose_light, photograph, sky_colours
 from convnext_dense.scenes.canvas import Canvas
-from convnext_dense.scenes.places import LAYOUTS, Ground
+from convnext_dense.scenes.places import PLACES, Ground
 from convnext_dense.scenes.scene import SPLITS
 from convnext_dense.scenes.things import THINGS
 
-SIZES = (72, 80, 88, 96)  # of either side, pixels
-# Height and width of each kind, in heights of a grown person: what it needs to fill the picture.
+SIDES = (72, 80, 88, 96)  # height and width, pixels
+# Height and width of each kind in heights of a grown person, to make it fill the picture.
 EXTENTS = {
     'person': (1.1, 0.6),
     'dog': (0.75, 1.0),
@@ -26,67 +26,89 @@ EXTENTS = {
     'traffic cone': (0.45, 0.4),
 }
 OBJECT_KINDS = tuple(EXTENTS)
-_IN_FRONT = ('plant', 'traffic light')  # may hide a part of it; neither is a class here
-
-
-def _draw_place(canvas: Canvas, light: Light) -> None:
-    rng, height = canvas.rng, canvas.shape[0]
-    top, bottom = sky_colours(light, rng)
-    canvas.haze = bottom
-    ground = Ground(canvas, height * rng.uniform(0.15, 0.6))
-    landscape.draw_sky(canvas, top, bottom, ground.horizon)
-    layout = str(rng.choice(list(LAYOUTS)))
-    LAYOUTS[layout](canvas, ground, light.night)
-
-
-def _draw_kind(canvas: Canvas, kind: str) -> tuple[int, float]:
-    """Draw the thing somewhere, up to a fifth of it outside of the frame; its region's number, and the unit used."""
-    rng, (height, width), (tall, wide) = canvas.rng, canvas.shape, EXTENTS[kind]
-    unit = rng.uniform(0.6, 1.1) * min(height / tall, width / wide)
-    half = unit * wide / 2
-    x = rng.uniform(min(half * 0.6, width / 2), max(width - half * 0.6, width / 2))
-    y = rng.uniform(min(unit * tall * 0.8, height), height * 1.03)
-    before = len(canvas.regions)
-    THINGS[kind].draw(canvas, x, y, unit)
-    return before + 1, unit
-
-
-def _draw_in_front(canvas: Canvas, region: int, unit: float) -> None:
-    """Hide a part of the region, at most half of it, behind something that is no class."""
-    rng, image, ids = canvas.rng, canvas.image.copy(), canvas.ids.copy()
-    rows, columns = np.nonzero(ids == region)
-    x = rng.choice([columns.min(), columns.max()]) + rng.normal() * unit * 0.1
-    draw = THINGS[str(rng.choice(_IN_FRONT))].draw
-    draw(canvas, x, rows.max() + unit * rng.uniform(0, 0.3), unit * rng.uniform(0.4, 0.7))
-    if (canvas.ids == region).sum() < 0.5 * len(rows):
-        canvas.image, canvas.ids = image, ids
+_OBSTACLES = ('plant', 'traffic light')  # may hide a part of the object; neither is a class here
+_MIN_SHARE = 0.06  # of the pixels show the object, before an obstacle hides up to half of it
+_RANDOM_STREAM = 1  # last entry of the seed: other random numbers than those of scenes
 
 
 def draw_object(kind: str, seed: int, split: str, index: int) -> np.ndarray:
-    """Picture ``index`` of a kind, (H, W, 3) uint8 RGB of 72 to 96 px a side; same arguments, same picture.
+    """Draw picture number ``index`` of a kind; the same arguments give the same picture.
 
-    Place, light, size, position and what hides a part are random and do not depend on the kind, so that only the thing
-    itself tells what it is. At least 3 % of the pixels show it.
+    Place, light, size, position and what hides a part are random and do not depend on the kind, so
+    that only the object itself tells what it is. At least 3 % of the pixels show it.
 
     Args:
-        kind: one of ``EXTENTS``.
+        kind: one of ``OBJECT_KINDS``.
         seed: of the whole data set, >= 0.
         split: 'training' or 'validation'.
         index: >= 0.
+
+    Returns:
+        (H, W, 3) uint8 RGB of 72 to 96 pixels a side.
+
+    Raises:
+        ValueError: an unknown kind or split.
     """
-    if kind not in EXTENTS or split not in SPLITS:
+    if kind not in OBJECT_KINDS or split not in SPLITS:
         raise ValueError(
-            f'kind must be one of {list(EXTENTS)} and split one of {SPLITS}; got {kind!r}, {split!r}'
+            f'kind must be one of {list(OBJECT_KINDS)} and split one of {SPLITS}; '
+            f'got {kind!r}, {split!r}'
         )
-    rng = np.random.default_rng((seed, SPLITS.index(split), index, list(EXTENTS).index(kind), 1))
+    entropy = (seed, SPLITS.index(split), index, OBJECT_KINDS.index(kind), _RANDOM_STREAM)
+    rng = np.random.default_rng(entropy)
     while True:
-        height, width = (int(rng.choice(SIZES)) for _ in range(2))
-        light: Light = list(LIGHTS.values())[rng.choice(len(LIGHTS), p=(0.5, 0.2, 0.15, 0.15))]
+        height = int(rng.choice(SIDES))
+        width = int(rng.choice(SIDES))
+        light = choose_light(rng)
         canvas = Canvas(height, width, rng, sun=float(rng.choice([-1, 1])))
         _draw_place(canvas, light)
         region, unit = _draw_kind(canvas, kind)
-        if (canvas.ids == region).mean() >= 0.06:
+        if (canvas.ids == region).mean() >= _MIN_SHARE:
             break
     if rng.random() < 0.4:
-        _draw_in_front(canvas, region, unit)
+        _draw_obstacle(canvas, region, unit)
     return photograph(canvas.image, light, rng)
+
+
+def _draw_place(canvas: Canvas, light: Light) -> None:
+    """Draw the background: sky and a random place."""
+    rng = canvas.rng
+    sky_top, sky_bottom = sky_colours(light, rng)
+    canvas.haze = sky_bottom
+    ground = Ground(canvas, horizon=canvas.shape[0] * rng.uniform(0.15, 0.6))
+    landscape.draw_sky(canvas, sky_top, sky_bottom, ground.horizon)
+    place = str(rng.choice(list(PLACES)))
+    PLACES[place](canvas, ground, light.night)
+
+
+def _draw_kind(canvas: Canvas, kind: str) -> tuple[int, float]:
+    """Draw the object somewhere, up to a fifth of it outside of the picture.
+
+    Returns:
+        The number of its region, and the unit (height of a grown person in pixels).
+    """
+    rng = canvas.rng
+    height, width = canvas.shape
+    tall, wide = EXTENTS[kind]
+    unit = rng.uniform(0.6, 1.1) * min(height / tall, width / wide)
+    margin = unit * wide / 2 * 0.6
+    x = rng.uniform(min(margin, width / 2), max(width - margin, width / 2))
+    y = rng.uniform(min(unit * tall * 0.8, height), height * 1.03)
+    region = len(canvas.regions) + 1
+    THINGS[kind].draw(canvas, x, y, unit)
+    return region, unit
+
+
+def _draw_obstacle(canvas: Canvas, region: int, unit: float) -> None:
+    """Hide a part of the region, at most half of it, behind something that is no class."""
+    rng = canvas.rng
+    image = canvas.image.copy()
+    ids = canvas.ids.copy()
+    rows, columns = np.nonzero(ids == region)
+    x = rng.choice([columns.min(), columns.max()]) + rng.normal() * unit * 0.1
+    draw = THINGS[str(rng.choice(_OBSTACLES))].draw
+    y = rows.max() + unit * rng.uniform(0, 0.3)
+    draw(canvas, x, y, unit * rng.uniform(0.4, 0.7))
+    if (canvas.ids == region).sum() < 0.5 * len(rows):  # it hides too much: take it back
+        canvas.image = image
+        canvas.ids = ids
