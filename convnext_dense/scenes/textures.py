@@ -1,6 +1,7 @@
 """Colours and surfaces: value noise, and textures that give each pixel of a shape its colour.
 
-A texture is a function of the pixel centres, ``texture(x (1, w), y (h, 1)) -> (h, w, 3)``, in RGB 0-255 as floats.
+A texture is a function of the pixel centres, ``texture(x (1, w), y (h, 1)) -> (h, w, 3)``. Colours
+are RGB 0-255 as floats, before light and camera.
 """
 
 from __future__ import annotations
@@ -9,17 +10,37 @@ import colorsys
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Texture = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Paint = ArrayLike | Texture  # one colour (3,), or a texture
 DARK = np.array([34.0, 34.0, 38.0])
-LAMP = np.array([330.0, 300.0, 200.0])  # over 255: what shines by itself stays bright at dusk
+LAMP = np.array([330.0, 300.0, 200.0])  # over 255, so that what is lit stays bright at dusk
+
+# Size (height, width) in pixels of the spots in a field.
+NOISE_CELLS: dict[str, tuple[float, float]] = {
+    'fine': (1, 1),
+    'leaf': (3, 3),
+    'clump': (9, 9),
+    'cloud': (26, 60),
+    'ripple': (2, 16),
+    'swell': (5, 40),
+    'blade': (6, 1.5),
+    'crag': (14, 7),
+}
 
 
 def hsv(hue: float, saturation: float, value: float) -> np.ndarray:
-    """RGB (3,) in 0-255 of a colour whose hue (in turns, periodic), saturation and value are given in 0-1."""
-    return 255 * np.array(
-        colorsys.hsv_to_rgb(hue % 1, min(max(saturation, 0), 1), min(max(value, 0), 1))
-    )
+    """RGB (3,) in 0-255 of a colour.
+
+    Args:
+        hue: in turns, periodic: 0 and 1 are red.
+        saturation: clipped to 0-1.
+        value: clipped to 0-1.
+    """
+    saturation = min(max(saturation, 0), 1)
+    value = min(max(value, 0), 1)
+    return 255 * np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value))
 
 
 def any_colour(rng: np.random.Generator) -> np.ndarray:
@@ -27,125 +48,178 @@ def any_colour(rng: np.random.Generator) -> np.ndarray:
     return hsv(rng.uniform(0, 1), rng.uniform(0, 0.9), rng.uniform(0.12, 0.95))
 
 
+def _evaluate(paint: Paint, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The colours of a texture at pixel centres; a plain colour (3,) is returned as it is."""
+    if callable(paint):
+        return paint(x, y)
+    return np.asarray(paint)
+
+
 def value_noise(
     rng: np.random.Generator, shape: tuple[int, int], cell: tuple[float, float]
 ) -> np.ndarray:
-    """Smooth noise (H, W) in -1..1: random values on a grid of about ``cell`` (height, width) pixels, interpolated.
+    """Smooth noise: random values on a coarse grid, interpolated.
 
     It is periodic, so that a shifted read has no seam.
+
+    Args:
+        rng: source of random numbers.
+        shape: (H, W) of the field.
+        cell: about the distance (height, width) of grid points in pixels.
+
+    Returns:
+        (H, W) in -1..1.
     """
-    counts = [max(round(size / step), 1) for size, step in zip(shape, cell)]
-    grid = rng.uniform(-1, 1, counts)
-    for axis, (size, count) in enumerate(zip(shape, counts)):
+    counts = [max(round(size / step), 1) for size, step in zip(shape, cell, strict=True)]
+    field = rng.uniform(-1, 1, counts)
+    for axis, (size, count) in enumerate(zip(shape, counts, strict=True)):
+        # Between two grid points, a smooth step 3t^2 - 2t^3 leads from one value to the next.
         position = np.arange(size) * count / size
         index = position.astype(int)
-        weight = position - index
-        weight = weight * weight * (3 - 2 * weight)
-        weight = weight[:, None] if axis == 0 else weight
-        grid = (
-            np.take(grid, index, axis) * (1 - weight)
-            + np.take(grid, (index + 1) % count, axis) * weight
-        )
-    return grid
+        step = position - index
+        weight = step * step * (3 - 2 * step)
+        if axis == 0:
+            weight = weight[:, None]
+        start = np.take(field, index, axis)
+        end = np.take(field, (index + 1) % count, axis)
+        field = start * (1 - weight) + end * weight
+    return field
 
 
 class Noise:
-    """The noise fields of a scene, (H, W) in -1..1, and textures made of them; each texture reads them elsewhere."""
+    """The noise fields of a scene, and textures made of them; each texture reads them elsewhere.
 
-    CELLS = dict(
-        fine=(1, 1),
-        leaf=(3, 3),
-        clump=(9, 9),
-        cloud=(26, 60),
-        ripple=(2, 16),
-        swell=(5, 40),
-        blade=(6, 1.5),
-        crag=(14, 7),
-    )
+    Attributes:
+        rng: source of random numbers.
+        shape: (H, W) of the picture.
+        fields: (H, W) in -1..1 by the names in ``NOISE_CELLS``.
+    """
 
     def __init__(self, rng: np.random.Generator, shape: tuple[int, int]):
-        self.rng, self.shape = rng, shape
-        self.fields = {name: value_noise(rng, shape, cell) for name, cell in self.CELLS.items()}
+        self.rng = rng
+        self.shape = shape
+        self.fields = {name: value_noise(rng, shape, cell) for name, cell in NOISE_CELLS.items()}
 
     def sampler(self, name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        """A function of the pixel centres that reads one field at a random shift."""
+        """A function of the pixel centres that reads a field at a random shift."""
         dx, dy = self.rng.integers(0, 10000, 2)
-        field, (height, width) = self.fields[name], self.shape
-        return lambda x, y: field[(y.astype(int) + dy) % height, (x.astype(int) + dx) % width]
+        height, width = self.shape
+        field = self.fields[name]
 
-    def grainy(self, colour, **amounts: float) -> Texture:
-        """``colour`` (an RGB or a texture), brightness varied by the named fields: c * (1 + sum of amount * field)."""
+        def sample(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+            rows = (y.astype(int) + dy) % height
+            columns = (x.astype(int) + dx) % width
+            return field[rows, columns]
+
+        return sample
+
+    def grainy(self, paint: Paint, **amounts: float) -> Texture:
+        """Vary the brightness by named fields: paint * (1 + sum of amount * field)."""
         samplers = [(self.sampler(name), amount) for name, amount in amounts.items()]
 
-        def texture(x, y):
+        def texture(x: np.ndarray, y: np.ndarray) -> np.ndarray:
             gain = 1 + sum(amount * sample(x, y) for sample, amount in samplers)
-            return (colour(x, y) if callable(colour) else np.asarray(colour)) * gain[..., None]
+            return _evaluate(paint, x, y) * np.asarray(gain)[..., None]
 
         return texture
 
     def mixed(
-        self, first, second, field: str, threshold: float = 0.0, softness: float = 0.3
+        self,
+        first: Paint,
+        second: Paint,
+        field: str,
+        threshold: float = 0.0,
+        softness: float = 0.3,
     ) -> Texture:
-        """``first`` where the field is under the threshold, ``second`` where it is over, blended over ``softness``."""
+        """``first`` where the field is below the threshold, ``second`` where it is above.
+
+        Args:
+            first: paint where the field is low.
+            second: paint where the field is high.
+            field: name of the field.
+            threshold: value of the field where both have the same share.
+            softness: range of the field's values over which they are blended.
+        """
         sample = self.sampler(field)
 
-        def texture(x, y):
+        def texture(x: np.ndarray, y: np.ndarray) -> np.ndarray:
             share = np.clip((sample(x, y) - threshold) / softness + 0.5, 0, 1)[..., None]
-            a, b = (
-                colour(x, y) if callable(colour) else np.asarray(colour)
-                for colour in (first, second)
-            )
-            return a + (b - a) * share
+            low = _evaluate(first, x, y)
+            high = _evaluate(second, x, y)
+            return low + (high - low) * share
 
         return texture
 
 
-def gradient(top, bottom, y0: float, y1: float) -> Texture:
+def gradient(top: ArrayLike, bottom: ArrayLike, y0: float, y1: float) -> Texture:
     """From the colour ``top`` at height y0 to ``bottom`` at y1 (pixels)."""
-    top, bottom = np.asarray(top), np.asarray(bottom)
+    start = np.asarray(top)
+    end = np.asarray(bottom)
 
-    def texture(x, y):
+    def texture(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         share = np.clip((y - y0) / max(y1 - y0, 1e-6), 0, 1)[..., None]
-        return np.broadcast_to(
-            top + (bottom - top) * share, (*np.broadcast_shapes(x.shape, y.shape), 3)
-        )
+        shape = np.broadcast_shapes(x.shape, y.shape)
+        return np.broadcast_to(start + (end - start) * share, (*shape, 3))
 
     return texture
 
 
-def striped(first, second, period: float, share: float, axis: str = 'x') -> Texture:
-    """Bars of ``second``, ``share`` of each ``period`` pixels along the axis, on ``first``: planks, blinds, stripes."""
-    first, second = np.asarray(first), np.asarray(second)
+def striped(
+    first: ArrayLike, second: ArrayLike, period: float, share: float, axis: str = 'x'
+) -> Texture:
+    """Bars of ``second`` on ``first``: planks, blinds, stripes.
 
-    def texture(x, y):
-        along = np.broadcast_to(x if axis == 'x' else y, np.broadcast_shapes(x.shape, y.shape))
-        return np.where((along % period < share * period)[..., None], second, first)
+    Args:
+        first: colour of the ground.
+        second: colour of the bars.
+        period: distance of the bars in pixels.
+        share: of the period that a bar takes.
+        axis: 'x' for upright bars, 'y' for level bars.
+    """
+
+    def texture(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        along = x if axis == 'x' else y
+        is_bar = along % period < share * period
+        is_bar = np.broadcast_to(is_bar, np.broadcast_shapes(x.shape, y.shape))
+        return np.where(is_bar[..., None], second, first)
 
     return texture
 
 
-def tiled(slab, joint, horizon: float, vanishing_x: float, size: float) -> Texture:
-    """Square slabs on the ground in perspective: a row y lies at depth 1 / (y - horizon). ``size``: camera heights."""
-    slab, joint = np.asarray(slab), np.asarray(joint)
+def tiled(
+    slab: ArrayLike, joint: ArrayLike, horizon: float, vanishing_x: float, size: float
+) -> Texture:
+    """Square slabs on the ground in perspective: row y of the picture has depth 1 / (y - horizon).
 
-    def texture(x, y):
+    Args:
+        slab: colour of the slabs.
+        joint: colour of the joints.
+        horizon: row of the horizon.
+        vanishing_x: column where the joints that lead away meet at the horizon.
+        size: side of a slab in heights of the camera.
+    """
+
+    def texture(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         depth = 1 / np.maximum(y - horizon, 1)
-        row, column = 60 * depth / size, (x - vanishing_x) * depth / size
-        # a joint is about one pixel wide wherever it is, so it is thicker in slabs that are far away
-        line = row % 1 < np.minimum(78 * depth * depth / size, 0.5)
-        line = line | (column % 1 < np.minimum(depth / size, 0.5))
-        return np.where(line[..., None], joint, slab)
+        row = 60 * depth / size
+        column = (x - vanishing_x) * depth / size
+        # A joint is about one pixel wide everywhere, so it takes a larger part of a far slab.
+        across = row % 1 < np.minimum(78 * depth * depth / size, 0.5)
+        along = column % 1 < np.minimum(depth / size, 0.5)
+        return np.where((across | along)[..., None], joint, slab)
 
     return texture
 
 
-def bricks(brick, mortar, height: float = 5.0, width: float = 11.0) -> Texture:
+def bricks(
+    brick: ArrayLike, mortar: ArrayLike, height: float = 5.0, width: float = 11.0
+) -> Texture:
     """A brick wall: every second course is shifted by half a brick; sizes in pixels."""
-    brick, mortar = np.asarray(brick), np.asarray(mortar)
 
-    def texture(x, y):
+    def texture(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         course = np.floor(y / height)
-        line = (y % height < 1) | ((x + course % 2 * width / 2) % width < 1)
-        return np.where(line[..., None], mortar, brick)
+        shift = course % 2 * width / 2
+        is_mortar = (y % height < 1) | ((x + shift) % width < 1)
+        return np.where(is_mortar[..., None], mortar, brick)
 
     return texture

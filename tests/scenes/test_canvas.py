@@ -37,12 +37,6 @@ def test_shadows_change_the_picture_and_no_region(canvas):
     }
 
 
-def test_unlabelled_paint_keeps_the_region(canvas):
-    canvas.begin('sand')
-    canvas.ellipse(15, 10, 5, 5, RED, label=False)
-    assert (canvas.ids == 0).all() and canvas.image.any()
-
-
 def test_textures_are_asked_for_the_pixels_of_the_shape(canvas):
     canvas.begin('road')
     canvas.box(10, 5, 20, 15, lambda x, y: np.stack(np.broadcast_arrays(x, y, 0 * x), axis=-1))
