@@ -19,7 +19,7 @@ Log = Callable[[str], None]
 
 @dataclass
 class Result:
-    """Of one candidate under one setup: seconds of each timed run, and bytes.
+    """Seconds of each timed run of one candidate under one setup, and bytes.
 
     ``saved_bytes`` are kept for the backward pass; ``peak_bytes`` are the most that a step uses
     above what was in use before it. ``error`` says why something is missing.
@@ -36,7 +36,9 @@ class Result:
     @property
     def median(self) -> float | None:
         """Median seconds of the timed runs; None without any."""
-        return statistics.median(self.seconds) if self.seconds else None
+        if not self.seconds:
+            return None
+        return statistics.median(self.seconds)
 
 
 class Participant:
@@ -95,6 +97,7 @@ def measure(
             if waiting:
                 log(f'no memory for more: measuring {len(group)} networks, then the others')
             _run_rounds(group, rounds, seconds)
+            # Only now, as reading memory disturbs the times.
             for participant in group:
                 participant.result.peak_bytes = participant.ask('measure_peak')
                 participant.result.saved_bytes = participant.ask('count_saved')
@@ -119,6 +122,7 @@ def _has_room(group: Sequence[Participant]) -> bool:
 
 def _run_rounds(group: Sequence[Participant], rounds: int, seconds: float) -> None:
     order = list(group)
+    # A generator of our own: the global one is the user's.
     shuffle = random.Random(0).shuffle
     start = time.monotonic()
     for done in range(rounds):

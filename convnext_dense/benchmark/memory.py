@@ -35,7 +35,9 @@ def measure_peak(call: Callable[[], object], device: str = 'cpu') -> int | None:
         return None
     call()
     peak = read_own('VmHWM')
-    return None if resident is None or peak is None else max(peak - resident, 0)
+    if resident is None or peak is None:
+        return None
+    return max(peak - resident, 0)
 
 
 def count_saved_bytes(forward: Callable[[], object], excluded: Iterable[Tensor]) -> int:

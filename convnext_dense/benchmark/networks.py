@@ -62,7 +62,8 @@ def _build_torchvision(variant: Variant, drop_path_rate: float) -> nn.Module:
     ]
     features = ConvNeXt(stages, stochastic_depth_prob=drop_path_rate).features
     # Even children are the stem and the downsampling layers, odd ones the stages.
-    return MapsOfMapping(IntermediateLayerGetter(features, {str(i): str(i) for i in (1, 3, 5, 7)}))
+    stage_names = {'1': 'stage1', '3': 'stage2', '5': 'stage3', '7': 'stage4'}
+    return MapsOfMapping(IntermediateLayerGetter(features, stage_names))
 
 
 def _build_transformers(variant: Variant, drop_path_rate: float) -> nn.Module:

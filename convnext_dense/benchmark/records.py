@@ -33,7 +33,9 @@ def format_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def format_number(value: float | None, unit: float = 1.0, digits: int = 1) -> str:
     """``value`` in the given unit, such as 1e-3 for ms or ``MIB``; '-' for None."""
-    return '-' if value is None else f'{value / unit:.{digits}f}'
+    if value is None:
+        return '-'
+    return f'{value / unit:.{digits}f}'
 
 
 def write_record(path: Path, results: object, **facts: object) -> None:
@@ -43,6 +45,7 @@ def write_record(path: Path, results: object, **facts: object) -> None:
         ValueError: a result is NaN or infinite.
     """
     record = {
+        # The name of the program without its folder, which is the user's.
         'command': shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'system': describe_system(),
@@ -57,8 +60,11 @@ def describe_system() -> dict:
     """The CPU, the operating system and the versions of the packages that are compared."""
     versions = {}
     for package in _PACKAGES:
-        found = list(distributions(name=package, path=[*sys.path, str(EXTRA_PACKAGES)]))
-        versions[package] = found[0].version if found else None
+        versions[package] = None
+        # Where a package is found twice, the first one is imported.
+        for distribution in distributions(name=package, path=[*sys.path, str(EXTRA_PACKAGES)]):
+            versions[package] = distribution.version
+            break
     return {
         'cpu': name_cpu(),
         'system': platform.system(),
@@ -70,8 +76,11 @@ def describe_system() -> dict:
 def name_cpu() -> str:
     """The CPU's name; on Linux with family and model, as many CPUs share a name."""
     path = Path('/proc/cpuinfo')
+    lines = []
+    if path.exists():
+        lines = path.read_text().splitlines()
     facts = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in lines:
         key, _, value = line.partition(':')
         facts[key.strip()] = value.strip()
     name = facts.get('model name') or platform.processor() or platform.machine()

@@ -28,12 +28,15 @@ def write_report(results: Sequence[Result], folder: Path, axis: str | None = Non
     else:
         text = format_comparison(results)
         draw_bars(results, title, picture)
-    failures = []
+    lines = [title, '', text]
     for result in results:
         if result.error:
-            at = f' at {AXES[axis].read(result.setup)}' if axis else ''
-            failures.append(f'- not complete: {result.candidate.label}{at}: {result.error}\n')
-    table.write_text(f'{title}\n\n{text}\n\n{"".join(failures)}', encoding='utf-8')
+            name = result.candidate.label
+            if axis:
+                name += f' at {AXES[axis].read(result.setup)}'
+            lines += ['', f'- not complete: {name}: {result.error}']
+    table.write_text('\n'.join([*lines, '']), encoding='utf-8')
+    # The median is for readers of the JSON; it follows from the samples.
     entries = []
     for result in results:
         entry = {'label': result.candidate.label, 'median': result.median}
@@ -53,12 +56,15 @@ def format_comparison(results: Sequence[Result]) -> str:
         _find_least_median([r for r in results if r.candidate.is_peer]),
         _find_least_median([r for r in results if r.candidate.is_library_default]),
     ]
+    # Results without a time come last.
     rows = []
     for result in sorted(results, key=lambda r: r.median or float('inf')):
         row = [result.candidate.label, format_number(result.median, 1e-3)]
         row.append(format_number(min(result.seconds, default=None), 1e-3))
         for median in fastest:
-            ratio = median / result.median if median and result.median else None
+            ratio = None
+            if median and result.median:
+                ratio = median / result.median
             row.append(format_number(ratio, digits=2))
         rows.append([*row, *_format_memory(result)])
     return format_table((*columns, 'saved MiB', 'peak MiB'), rows)

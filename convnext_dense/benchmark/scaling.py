@@ -78,7 +78,7 @@ def scale(
     are sides in pixels, images, or factors on the arch's widths or depths; an axis has defaults.
     """
     results: list[Result] = []
-    remaining = list(candidates)
+    remaining = list(candidates)  # those that did not fail
     for value in values or AXES[axis].values:
         log(f'{axis} {value:g}')
         here = measure(remaining, AXES[axis].change(setup, value), rounds, seconds, log)

@@ -35,14 +35,16 @@ class Step:
         torch.manual_seed(0)
         if network is None:
             network = build(candidate.name, setup.arch, setup.drop_path_rate)
-        memory_format = _MEMORY_FORMATS[candidate.memory_format]
+        place = {
+            'device': setup.device,
+            'memory_format': _MEMORY_FORMATS[candidate.memory_format],
+        }
         self.setup = setup
-        # torch's types know no memory format here.
-        self.network = network.to(setup.device, memory_format=memory_format)  # type: ignore[call-overload]
+        self.network = network.to(**place)
         self.network.train(setup.mode == 'train')
         if candidate.name == 'ours inference':
             self.network.optimize_for_inference()
-        self.images = torch.randn(setup.shape).to(setup.device, memory_format=memory_format)
+        self.images = torch.randn(setup.shape).to(**place)
         self.is_compiled = bool(candidate.compile)
         self.call = self.network
         if self.is_compiled:
@@ -66,6 +68,7 @@ class Step:
                 self._forward()
             return
         maps = self._forward()
+        # Drawn once: the same gradients in each step, and no time for random numbers.
         if not self._map_gradients:
             self._map_gradients = [torch.randn_like(y) for y in maps]
         torch.autograd.backward(maps, self._map_gradients)
@@ -74,6 +77,7 @@ class Step:
     def time(self) -> list[float]:
         """Seconds of each timed run of one turn."""
         gc.collect()
+        # The process gave its memory back after its last turn, and must fetch it again.
         for _ in range(self.setup.untimed):
             time_call(self.run, self.setup.device)
         seconds = [time_call(self.run, self.setup.device) for _ in range(self.setup.timed)]
