@@ -80,7 +80,7 @@ def _write_samples(args: argparse.Namespace) -> int:
         if is_read:
             print(_write_sample(record, args))
     if config_text is None:
-        print('Any other config: python tools/train.py CONFIG --sample')
+        print('Any other config: convnext-dense train CONFIG --sample')
     return 0
 
 
@@ -100,7 +100,7 @@ def _write_sample(record: DatasetRecord, args: argparse.Namespace) -> str:
     done = 'Wrote' if written else 'Already there:'
     return (
         f'{done} {train} training and {val} validation scenes, seed {stamp["seed"]}, in {root}. '
-        f'Train on them: python tools/train.py {sample.config}'
+        f'Train on them: convnext-dense train {sample.config}'
     )
 
 

@@ -52,5 +52,5 @@ SAMPLE = Sample(
     counts=dict(training=64, validation=16),
     version=1,
     write_split=_write_split,
-    config='configs/upernet_convnext_atto_sample.py',
+    config='upernet_convnext_atto_sample',
 )

@@ -148,7 +148,7 @@ SAMPLE = Sample(
     counts=dict(train=192, val=48),
     version=VERSION,
     write_split=_write_split,
-    config='configs/mask_rcnn_convnext_atto_sample.py',
+    config='mask_rcnn_convnext_atto_sample',
     classes=tuple(name for name in CLASSES if name in THINGS),
     adapt=_adapt,
 )

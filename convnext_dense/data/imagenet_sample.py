@@ -47,6 +47,6 @@ SAMPLE = Sample(
     counts=dict(train=1280, val=320),
     version=1,
     write_split=_write_split,
-    config='configs/convnext_atto_sample.py',
+    config='convnext_atto_sample',
     adapt=_adapt,
 )

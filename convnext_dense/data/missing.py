@@ -49,7 +49,7 @@ def explain_missing(
     if folder.parts[-len(sample_path) :] == sample_path:
         return (
             f'The drawn sample scenes are not in {folder}. Write them, from the folder of the '
-            'project, with: python tools/prepare_data.py sample'
+            'project, with: convnext-dense data sample'
         )
     return _explain_download(record, folder, absent, config)
 
@@ -73,6 +73,6 @@ def _explain_download(record: DatasetRecord, root: Path, absent: list[str], conf
     lines += [
         f'To get it: {record.download}. Unpack it to {root}',
         f'  and check it with: {record.check_command.format(root=root)}',
-        f'To try this config on drawn scenes instead: python tools/train.py {config} --sample',
+        f'To try this config on drawn scenes instead: convnext-dense train {config} --sample',
     ]
     return '\n'.join(lines)

@@ -65,7 +65,7 @@ ADE20K = CheckedRecord(
     ),
     download='ADEChallengeData2016.zip from the MIT Scene Parsing Benchmark, '
     'https://sceneparsing.csail.mit.edu',
-    check_command='python tools/prepare_data.py ade20k --root {root}',
+    check_command='convnext-dense data ade20k --root {root}',
     find_root=ade20k.find_root,
     sample=ade20k_sample.SAMPLE,
     check=ade20k.check,
@@ -82,7 +82,7 @@ COCO = CheckedRecord(
     ),
     download='train2017.zip, val2017.zip and annotations_trainval2017.zip '
     'from https://cocodataset.org/#download',
-    check_command='python tools/prepare_data.py coco --root {root}',
+    check_command='convnext-dense data coco --root {root}',
     find_root=coco_check.find_root,
     sample=coco_sample.SAMPLE,
     check=coco_check.check,
@@ -94,7 +94,7 @@ IMAGENET = CheckedRecord(
     parts=('train', 'val'),
     download='ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar '
     'from https://www.image-net.org/download.php',
-    check_command='python tools/prepare_data.py imagenet --root {root}',
+    check_command='convnext-dense data imagenet --root {root}',
     find_root=imagenet.find_root,
     sample=imagenet_sample.SAMPLE,
     check=imagenet.check,

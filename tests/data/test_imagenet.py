@@ -172,9 +172,11 @@ def test_explain_missing(tmp_path, written):
     message = explain_missing(
         'convnext_dense.ImageNet', tmp_path / 'a' / 'b', 'configs/convnext_t_in1k.py'
     )
-    for part in ('missing or empty: train, val', 'prepare_data.py imagenet --root', '--sample'):
+    for part in ('missing or empty: train, val', 'convnext-dense data imagenet --root', '--sample'):
         assert part in message
-    assert 'prepare_data.py sample' in explain_missing('ImageNet', tmp_path / 'sample' / 'imagenet')
+    assert 'convnext-dense data sample' in explain_missing(
+        'ImageNet', tmp_path / 'sample' / 'imagenet'
+    )
     assert 'missing or empty: train.' in explain_missing('ImageNet22k', tmp_path)
 
 

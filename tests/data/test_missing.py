@@ -26,8 +26,8 @@ def test_absent(tmp_path):
         'annotations/validation',
         'ADEChallengeData2016.zip',
         'sceneparsing.csail.mit.edu',
-        f'prepare_data.py ade20k --root {tmp_path / "a" / "b" / "ade"}',
-        'python tools/train.py configs/my.py --sample',
+        f'convnext-dense data ade20k --root {tmp_path / "a" / "b" / "ade"}',
+        'convnext-dense train configs/my.py --sample',
     ):
         assert part in message
 
@@ -55,9 +55,7 @@ def test_unknown_types_are_not_judged(tmp_path):
 
 def test_the_missing_sample_is_written_not_downloaded(tmp_path):
     reason = explain_missing('ADE20KDataset', tmp_path / 'sample' / 'ade' / 'ADEChallengeData2016')
-    assert (
-        'python tools/prepare_data.py sample' in reason and 'ADEChallengeData2016.zip' not in reason
-    )
+    assert 'convnext-dense data sample' in reason and 'ADEChallengeData2016.zip' not in reason
     real = explain_missing(
         'ADE20KDataset', tmp_path / 'sample' / 'of' / 'mine'
     )  # the user's own folder of that name
@@ -79,8 +77,8 @@ def test_coco_is_asked_only_for_what_the_config_reads(tmp_path):
         and 'val2017.zip' in message
     )
     assert (
-        f'prepare_data.py coco --root {tmp_path}' in message
-        and 'train.py my.py --sample' in message
+        f'convnext-dense data coco --root {tmp_path}' in message
+        and 'convnext-dense train my.py --sample' in message
     )
     write_coco(tmp_path, 'val')
     assert explain_missing('CocoDataset', tmp_path, parts=parts) is None
@@ -101,4 +99,6 @@ def test_coco_nearby_and_its_sample(tmp_path):
     assert f'It seems to be in {tmp_path / "x" / "coco"}: set' in explain_missing(
         'CocoDataset', tmp_path / 'x'
     )
-    assert 'prepare_data.py sample' in explain_missing('CocoDataset', tmp_path / 'sample' / 'coco')
+    assert 'convnext-dense data sample' in explain_missing(
+        'CocoDataset', tmp_path / 'sample' / 'coco'
+    )
