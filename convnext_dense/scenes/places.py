@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from convnext_dense.scenes import landscape
+from convnext_dense.scenes.buildings import draw_building
 from convnext_dense.scenes.canvas import Canvas
 
 
@@ -24,7 +25,7 @@ class Ground:
     def band(self, name: str, y: float, slope: float = 0.0) -> None:
         """Cover everything under the line with a ground class."""
         height = self.canvas.shape[0]
-        texture = landscape.surface(self.canvas, name, self.horizon)
+        texture = landscape.make_surface(self.canvas, name, self.horizon)
         self.canvas.begin(name)
         left, right = self.line(y, slope)
         self.canvas.polygon([left, right, (right[0], height + 1), (left[0], height + 1)], texture)
@@ -53,7 +54,7 @@ def _buildings(canvas: Canvas, base: float, floor: float, night: bool, gaps: flo
     while x < canvas.shape[1]:
         wide = floor * rng.uniform(1.8, 4.2)
         if rng.random() > gaps:
-            landscape.draw_building(
+            draw_building(
                 canvas, x, x + wide, base - floor * rng.uniform(1.3, 4.5), base, floor, night
             )
         x += wide * rng.uniform(0.98, 1.25)
@@ -90,7 +91,7 @@ def _avenue(canvas: Canvas, ground: Ground, night: bool) -> None:
     floor = height * rng.uniform(0.08, 0.12)
     _buildings(canvas, ground.horizon + 3, floor, night, 0.45)
     ground.band('grass', ground.horizon + 2)
-    walk = landscape.surface(canvas, 'sidewalk', ground.horizon)
+    walk = landscape.make_surface(canvas, 'sidewalk', ground.horizon)
     walk_near, far = near + width * rng.uniform(0.22, 0.34), width * 0.02
     canvas.begin('sidewalk')
     canvas.polygon(
@@ -102,7 +103,7 @@ def _avenue(canvas: Canvas, ground: Ground, night: bool) -> None:
         ],
         walk,
     )
-    asphalt = landscape.surface(canvas, 'road', ground.horizon)
+    asphalt = landscape.make_surface(canvas, 'road', ground.horizon)
     canvas.begin('road')
     canvas.polygon(
         [
@@ -132,7 +133,7 @@ def _country(canvas: Canvas, ground: Ground, night: bool) -> None:
         turn + 4 * share
     )
     half = width * (0.01 + rng.uniform(0.24, 0.34) * share)
-    asphalt = landscape.surface(canvas, 'road', ground.horizon)
+    asphalt = landscape.make_surface(canvas, 'road', ground.horizon)
     canvas.begin('road')
     canvas.polygon(
         np.concatenate([np.stack([x - half, y], 1), np.stack([x + half, y], 1)[::-1]]), asphalt
