@@ -31,8 +31,8 @@ MAY_IMPORT = {
         '.variants',
     },
     'mmcv_ops': {'torch', 'torchvision'},
-    'scenes': {'numpy', 'PIL', 'scipy'},
-    'data': {'numpy', 'PIL', 'pycocotools', 'scipy', '.scenes'},
+    'scenes': {'numpy'},
+    'data': {'numpy', 'PIL', 'scipy', '.scenes'},
     'models': {
         'torch',
         'torchvision',

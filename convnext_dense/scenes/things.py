@@ -11,13 +11,20 @@ from convnext_dense.scenes.canvas import Canvas
 
 @dataclass(frozen=True)
 class Thing:
-    """How a thing is drawn, ``draw(canvas, x, y, unit)``, and the classes of ground where it may stand."""
+    """A countable thing.
+
+    Attributes:
+        draw: ``draw(canvas, x, y, unit)`` draws one that stands at (x, y), where a grown person is
+            ``unit`` pixels tall.
+        grounds: the classes of ground where it may stand.
+    """
 
     draw: Callable[[Canvas, float, float, float], None]
     grounds: tuple[str, ...]
 
 
-_WALKS, _LAWNS = ('sidewalk', 'grass', 'sand'), ('sidewalk', 'grass')
+_WALKS = ('sidewalk', 'grass', 'sand')
+_LAWNS = ('sidewalk', 'grass')
 THINGS = {
     'person': Thing(living_things.draw_person, _WALKS),
     'dog': Thing(living_things.draw_dog, _WALKS),
