@@ -1,4 +1,4 @@
-"""The direction of imports: who in the package may know whom, read from the source and held."""
+"""The direction of imports: what each part of the package may import, checked in the source."""
 
 import ast
 import subprocess
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OWN = 'convnext_dense'
 MM_PACKAGES = {'mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'mmseg'}
 
-# part -> what it may import, besides itself and the standard library. Own parts are written '.part'.
+# part -> what it may import besides itself and the standard library; '.x' is our own part x.
 MAY_IMPORT = {
     '__init__': {'.mmcv_ops'},
     '__main__': {'.cli'},
@@ -98,7 +98,14 @@ ONLY_WHEN_NEEDED = {
 
 
 class Import(NamedTuple):
-    """One import: where it stands, what it names ('torch', '.layers', or '.' for the package), if at import time."""
+    """An import.
+
+    Attributes:
+        path: the file.
+        line: its line.
+        target: 'torch', '.layers' or '.' for the package itself.
+        at_import: whether it runs when the module is imported.
+    """
 
     path: Path
     line: int
@@ -110,51 +117,54 @@ class Import(NamedTuple):
 
 
 def _names(node: ast.AST, package: str) -> list[str]:
-    """Dotted names that a node imports: import statements, and importlib's function with a literal."""
+    """Dotted names that an import statement, or import_module with a literal, imports."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
-        base = (
-            '.'.join(package.split('.')[: len(package.split('.')) - node.level + 1])
-            if node.level
-            else ''
-        )
-        module = '.'.join(filter(None, [base, node.module]))
-        return [f'{module}.{alias.name}' for alias in node.names] if module == OWN else [module]
-    if (
-        isinstance(node, ast.Call)
-        and getattr(node.func, 'attr', getattr(node.func, 'id', '')) == 'import_module'
-    ):
-        return [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)]
+        module = _resolve(node, package)
+        if module == OWN:
+            return [f'{module}.{alias.name}' for alias in node.names]
+        return [module]
+    if isinstance(node, ast.Call):
+        function = getattr(node.func, 'attr', getattr(node.func, 'id', ''))
+        if function == 'import_module' and isinstance(node.args[0], ast.Constant):
+            return [node.args[0].value]
     return []
 
 
+def _resolve(node: ast.ImportFrom, package: str) -> str:
+    """Absolute name of the module in ``from module import ...``."""
+    if node.level == 0:
+        return node.module
+    parents = package.split('.')
+    base = '.'.join(parents[: len(parents) - node.level + 1])
+    return f'{base}.{node.module}' if node.module else base
+
+
 def _target(name: str) -> str:
-    if name.split('.')[0] != OWN:
-        return name.split('.')[0]
-    part = (name.split('.') + [''])[1]
-    return f'.{part}' if part in MAY_IMPORT else '.'
+    package, *rest = name.split('.')
+    if package != OWN:
+        return package
+    if rest and rest[0] in MAY_IMPORT:
+        return f'.{rest[0]}'
+    return '.'
 
 
 def _imports(path: Path, source: str | None = None) -> list[Import]:
     package = '.'.join(path.relative_to(ROOT).parent.parts)
     found = []
 
-    def walk(node: ast.AST, at_import: bool):
-        found.extend(
-            Import(path, node.lineno, _target(name), at_import) for name in _names(node, package)
-        )
+    def walk(node: ast.AST, at_import: bool) -> None:
+        for name in _names(node, package):
+            found.append(Import(path, node.lineno, _target(name), at_import))
+        is_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
         for child in ast.iter_child_nodes(node):
-            walk(
-                child,
-                at_import
-                and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)),
-            )
+            walk(child, at_import and not is_function)
 
-    walk(ast.parse(path.read_text(encoding='utf-8') if source is None else source), True)
-    return [
-        found_import for found_import in found if found_import.target not in sys.stdlib_module_names
-    ]
+    if source is None:
+        source = path.read_text(encoding='utf-8')
+    walk(ast.parse(source), True)
+    return [imported for imported in found if imported.target not in sys.stdlib_module_names]
 
 
 def _part(path: Path) -> str:
@@ -162,7 +172,7 @@ def _part(path: Path) -> str:
 
 
 def _forbidden(path: Path, allowed: set[str], source: str | None = None) -> list[str]:
-    return [str(one) for one in _imports(path, source) if one.target not in allowed]
+    return [str(found) for found in _imports(path, source) if found.target not in allowed]
 
 
 SOURCES = sorted((ROOT / OWN).rglob('*.py'))
@@ -188,13 +198,13 @@ def test_tools_only_parse_and_call():
 
 
 def test_optional_packages_are_imported_only_when_needed():
-    """mmdet and mmseg are slow and not in the core install; triton kernels have a folder of their own."""
+    """The optional packages are slow or not installed; only the room of kernels needs triton."""
     early = [
-        str(one)
+        str(found)
         for path in SOURCES
         if path.parent.name != 'kernels'
-        for one in _imports(path)
-        if one.at_import and one.target in ONLY_WHEN_NEEDED
+        for found in _imports(path)
+        if found.at_import and found.target in ONLY_WHEN_NEEDED
     ]
     assert not early
 
@@ -214,13 +224,13 @@ def test_optional_packages_are_imported_only_when_needed():
         ('variants', 'import numpy as np'),
     ],
 )
-def test_walk_sees_a_forbidden_import(part, source):
+def test_a_forbidden_import_is_found(part, source):
     path = ROOT / OWN / f'{part}.py' if part == 'variants' else ROOT / OWN / part / 'new.py'
     assert _forbidden(path, MAY_IMPORT[part] | {f'.{part}'}, source)
 
 
 def test_importing_the_package_is_light():
-    """``import convnext_dense`` brings neither torch nor an mm* package: a version query answers in milliseconds."""
+    """``import convnext_dense`` imports neither torch nor an mm* package."""
     heavy = sorted(MM_PACKAGES | {'torch', 'torchvision', 'timm', 'numpy', 'triton'})
     code = f'import sys, {OWN}; print(*[name for name in {heavy} if name in sys.modules])'
     run = subprocess.run(

@@ -1,4 +1,4 @@
-"""What the tests of the stand-in share: the hook installed before mmcv.ops is imported, and mmcv's golden results."""
+"""Installs the import hook before mmcv.ops is imported, and reads the golden results of mmcv."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention against mmcv's own torch version, numerical gradients, and values by hand."""
+"""Multi-scale deformable attention: against mmcv's torch version, gradcheck, values by hand."""
 
 import mmcv._ext as ext
 import pytest
@@ -9,7 +9,8 @@ from mmcv.ops.multi_scale_deform_attn import (
     multi_scale_deformable_attn_pytorch,
 )
 
-SHAPES, STARTS = torch.tensor([[4, 6], [2, 3]]), torch.tensor([0, 24])
+SHAPES = torch.tensor([[4, 6], [2, 3]])
+STARTS = torch.tensor([0, 24])
 
 
 def make_inputs(dtype=torch.float64, images=4, queries=3, heads=2, channels=5, points=3):
@@ -31,11 +32,11 @@ def test_equals_mmcv_in_torch_forward_and_backward():
     output = attend(value, locations, weights)
     expected = multi_scale_deformable_attn_pytorch(value, SHAPES, locations, weights)
     torch.testing.assert_close(output, expected)
-    grad, inputs = torch.randn_like(output), (value, locations, weights)
-    for mine, theirs in zip(
-        *(torch.autograd.grad(values, inputs, grad) for values in (output, expected))
-    ):
-        torch.testing.assert_close(mine, theirs)
+    grad = torch.randn_like(output)
+    inputs = (value, locations, weights)
+    ours = torch.autograd.grad(output, inputs, grad)
+    theirs = torch.autograd.grad(expected, inputs, grad)
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_gradcheck():
@@ -45,7 +46,8 @@ def test_gradcheck():
 
 
 def test_by_hand():
-    # one level of 1 x 2 pixels, 10 and 30: their centres, halfway, and half a pixel off the end
+    # A level of 1 x 2 pixels, 10 and 30, sampled at both centres, in the middle, at the end of the
+    # map, and off the map.
     value = torch.tensor([10.0, 30.0]).view(1, 2, 1, 1)
     locations = torch.tensor([[0.25, 0.5], [0.75, 0.5], [0.5, 0.5], [1.0, 0.5], [2.0, 0.5]]).view(
         1, 5, 1, 1, 1, 2
@@ -60,7 +62,7 @@ def test_by_hand():
     assert output.flatten().tolist() == [5.0, 15.0, 10.0, 7.5, 0.0]
 
 
-def test_levels_start_where_it_is_said():
+def test_levels_begin_at_their_start_index():
     value, locations, weights = make_inputs()
     gap = torch.cat((value[:, :24], torch.full_like(value[:, :7], torch.nan), value[:, 24:]), dim=1)
     output = attend(gap, locations, weights, starts=torch.tensor([0, 31]))
@@ -68,10 +70,10 @@ def test_levels_start_where_it_is_said():
 
 
 def test_a_point_one_pixel_off_the_map_has_no_slope():
-    value, weights = torch.full((1, 4, 1, 1), 3.0), torch.ones(1, 1, 1, 1, 1)
-    locations = (
-        torch.tensor([-0.25, 0.25]).view(1, 1, 1, 1, 1, 2).requires_grad_()
-    )  # x = -1, y = 0 on 2 x 2 pixels
+    value = torch.full((1, 4, 1, 1), 3.0)
+    weights = torch.ones(1, 1, 1, 1, 1)
+    # x = -1, y = 0 on 2 x 2 pixels.
+    locations = torch.tensor([-0.25, 0.25]).view(1, 1, 1, 1, 1, 2).requires_grad_()
     attend(value, locations, weights, torch.tensor([[2, 2]]), torch.tensor([0])).sum().backward()
     assert not locations.grad.any()
 
@@ -84,11 +86,12 @@ def test_gradients_are_added():
         value, SHAPES, STARTS, locations, weights, grad, *grads, im2col_step=4
     )
     inputs = [tensor.requires_grad_() for tensor in (value, locations, weights)]
-    for mine, autograd in zip(grads, torch.autograd.grad(attend(*inputs), inputs, grad)):
-        torch.testing.assert_close(mine, autograd + 1)
+    expected = torch.autograd.grad(attend(*inputs), inputs, grad)
+    for ours, theirs in zip(grads, expected, strict=True):
+        torch.testing.assert_close(ours, theirs + 1)
 
 
-def test_the_module_gives_the_same_through_the_op(monkeypatch):
+def test_the_module_gives_the_same_result_with_the_op(monkeypatch):
     module = MultiScaleDeformableAttention(
         embed_dims=8, num_heads=2, num_levels=2, dropout=0.0, batch_first=True
     )
@@ -99,7 +102,7 @@ def test_the_module_gives_the_same_through_the_op(monkeypatch):
         spatial_shapes=SHAPES,
         level_start_index=STARTS,
     )
-    expected = module(**arguments)  # on the CPU mmcv takes its torch version
+    expected = module(**arguments)  # on the CPU, mmcv uses its torch version
     monkeypatch.setattr(
         'mmcv.ops.multi_scale_deform_attn.multi_scale_deformable_attn_pytorch',
         lambda value, shapes, locations, weights: attend(value, locations, weights, shapes),

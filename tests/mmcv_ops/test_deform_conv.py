@@ -1,4 +1,4 @@
-"""Deformable convolution v1 and v2 against compiled mmcv, a slow loop, plain convolution, and numerical gradients."""
+"""Deformable convolution v1 and v2: against compiled mmcv, a slow loop, convolution, gradcheck."""
 
 import math
 
@@ -39,11 +39,13 @@ def make_inputs(geometry, dtype=torch.float64, batch=2, size=(5, 6), kernel=(3, 
 
 
 def bilinear(plane, y, x):
-    """Sample of ``plane`` (H, W) with zeros all around; y and x are tensors, so that gradients flow."""
+    """Sample of ``plane`` (H, W) with zeros around it, differentiable w.r.t. y and x."""
     height, width = plane.shape
     if not (-1 < y < height and -1 < x < width):
         return (y + x) * 0
-    total, y0, x0 = 0.0, math.floor(y.item()), math.floor(x.item())
+    total = 0.0
+    y0 = math.floor(y.item())
+    x0 = math.floor(x.item())
     for row, wy in ((y0, 1 - (y - y0)), (y0 + 1, y - y0)):
         for column, wx in ((x0, 1 - (x - x0)), (x0 + 1, x - x0)):
             if 0 <= row < height and 0 <= column < width:
@@ -53,10 +55,12 @@ def bilinear(plane, y, x):
 
 def loop_deform_conv(x, offset, mask, weight, bias, geometry):
     stride, padding, dilation, groups, deform_groups = geometry
-    kernel, out = weight.shape[2:], offset.shape[2:]
+    kernel = weight.shape[2:]
+    out = offset.shape[2:]
     offset = offset.view(len(x), deform_groups, *kernel, 2, *out)
     mask = mask.view(len(x), deform_groups, *kernel, *out)
-    per_group, per_deform_group = len(weight) // groups, x.shape[1] // deform_groups
+    per_group = len(weight) // groups
+    per_deform_group = x.shape[1] // deform_groups
     outputs = []
     for n in range(len(x)):
         for o in range(len(weight)):
@@ -83,10 +87,9 @@ def loop_deform_conv(x, offset, mask, weight, bias, geometry):
 
 def assert_same_grads(output, expected, inputs):
     grad = torch.randn_like(output)
-    for mine, loop in zip(
-        *(torch.autograd.grad(values, inputs, grad) for values in (output, expected))
-    ):
-        torch.testing.assert_close(mine, loop)
+    grads = torch.autograd.grad(output, inputs, grad)
+    expected_grads = torch.autograd.grad(expected, inputs, grad)
+    torch.testing.assert_close(grads, expected_grads)
 
 
 def test_equals_compiled(golden):
@@ -153,8 +156,10 @@ def test_gradcheck(geometry):
 
 @pytest.mark.parametrize('geometry', GEOMETRIES)
 def test_zero_offsets_are_plain_convolution(geometry):
-    t, (stride, padding, dilation, groups, _) = make_inputs(geometry), geometry
-    offset, mask = torch.zeros_like(t['offset']), torch.full_like(t['mask'], 0.5)
+    t = make_inputs(geometry)
+    (stride, padding, dilation, groups, _) = geometry
+    offset = torch.zeros_like(t['offset'])
+    mask = torch.full_like(t['mask'], 0.5)
     expected = torch.nn.functional.conv2d(
         t['x'], t['weight'] * 0.5, t['bias'], stride, padding, dilation, groups
     )
@@ -164,7 +169,8 @@ def test_zero_offsets_are_plain_convolution(geometry):
 
 
 def test_a_sample_one_pixel_off_the_map_has_no_slope():
-    # a 1 x 1 kernel with padding 1 samples -1, 0, 1, 2: the border points have the slope of the outside, as in mmcv
+    # A 1 x 1 kernel with padding 1 samples -1, 0, 1, 2. At -1 the slope is that of the outside, as
+    # in mmcv.
     x = torch.tensor([[[[3.0, 3.0], [3.0, 3.0]]]], requires_grad=True)
     offset = torch.zeros(1, 2, 4, 4, requires_grad=True)
     deform_conv2d(x, offset, torch.ones(1, 1, 1, 1), 1, 1).sum().backward()
@@ -174,7 +180,9 @@ def test_a_sample_one_pixel_off_the_map_has_no_slope():
 
 
 def test_modules_and_im2col_step():
-    x, offset, mask = torch.randn(4, 4, 6, 6), torch.randn(4, 18, 6, 6), torch.rand(4, 9, 6, 6)
+    x = torch.randn(4, 4, 6, 6)
+    offset = torch.randn(4, 18, 6, 6)
+    mask = torch.rand(4, 9, 6, 6)
     conv = DeformConv2d(4, 6, 3, padding=1, im2col_step=2)
     expected = modulated_deform_conv2d(x, offset, torch.ones_like(mask), conv.weight, None, 1, 1)
     torch.testing.assert_close(conv(x, offset), expected)
@@ -199,8 +207,11 @@ def test_reduced_precision(dtype):
 
 
 def test_bad_input():
-    x, offset, weight = torch.randn(4, 4, 6, 6), torch.randn(4, 18, 6, 6), torch.randn(6, 4, 3, 3)
-    output, empty = torch.empty(4, 6, 6, 6), torch.empty(0)
+    x = torch.randn(4, 4, 6, 6)
+    offset = torch.randn(4, 18, 6, 6)
+    weight = torch.randn(6, 4, 3, 3)
+    output = torch.empty(4, 6, 6, 6)
+    empty = torch.empty(0)
     with pytest.raises(ValueError, match='batch of 4 must be a multiple of im2col_step=3'):
         ext.deform_conv_forward(
             x, weight, offset, output, empty, empty, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 3
@@ -216,8 +227,12 @@ def test_bad_input():
 
 
 def test_gradient_of_the_weight_is_scaled_and_added():
-    x, offset, grad = torch.randn(2, 4, 6, 6), torch.randn(2, 18, 6, 6), torch.randn(2, 6, 6, 6)
-    once, half, empty = torch.zeros(6, 4, 3, 3), torch.ones(6, 4, 3, 3), torch.empty(0)
+    x = torch.randn(2, 4, 6, 6)
+    offset = torch.randn(2, 18, 6, 6)
+    grad = torch.randn(2, 6, 6, 6)
+    once = torch.zeros(6, 4, 3, 3)
+    half = torch.ones(6, 4, 3, 3)
+    empty = torch.empty(0)
     for total, scale in ((once, 1.0), (half, 0.5)):
         ext.deform_conv_backward_parameters(
             x,

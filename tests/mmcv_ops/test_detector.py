@@ -1,4 +1,4 @@
-"""A small Mask R-CNN of mmdet, on the stand-in: every op it needs, through a training step and a prediction."""
+"""A small Mask R-CNN of mmdet on the stand-in: a training step and a prediction."""
 
 import mmcv._ext as ext
 import pytest
@@ -119,7 +119,7 @@ def mask_rcnn(nms, dcn=None):
 def make_batch():
     boxes = torch.tensor([[8.0, 8.0, 60.0, 50.0], [40.0, 30.0, 90.0, 90.0]])
     masks = torch.zeros(2, 96, 96, dtype=torch.uint8)
-    for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist()):
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist(), strict=True):
         mask[y1:y2, x1:x2] = 1
     sample = DetDataSample(
         metainfo=dict(img_shape=(96, 96), ori_shape=(96, 96), scale_factor=(1.0, 1.0))
@@ -143,7 +143,7 @@ def make_batch():
         ),
         (dict(type='nms', iou_threshold=0.5), dict(type='DCN', deform_groups=1), True),
     ],
-    ids=['plain', 'soft_nms_dcnv2', 'dcn_amp'],
+    ids=['nms', 'soft_nms_dcnv2', 'dcn_amp'],
 )
 def test_mask_rcnn_trains_and_predicts(nms, dcn, amp):
     if 'convnext_dense' not in (ext.__file__ or ''):

@@ -1,4 +1,4 @@
-"""The import hook, each case in a fresh interpreter with a small mmcv of our own on the path."""
+"""The import hook: each case in a new interpreter with a small package named mmcv."""
 
 import os
 import subprocess
@@ -39,7 +39,8 @@ def test_install_is_light_last_and_idempotent():
         'install(); install()\n'
         'names = [getattr(f, "__name__", "") for f in sys.meta_path]\n'
         'print(names.count("StandInFinder"), names[-1])\n'
-        'print([m for m in ("torch", "torchvision", "mmcv", "mmengine", "numpy") if m in sys.modules])'
+        'heavy = ("torch", "torchvision", "mmcv", "mmengine", "numpy")\n'
+        'print([name for name in heavy if name in sys.modules])'
     ) == ['1', 'StandInFinder', '[]']
 
 
@@ -50,14 +51,12 @@ def test_import_of_the_package_installs_it(mmcv_folder):
         'print(find_spec("mmcv._ext").origin, "torch" in sys.modules, find_spec("mmcv._other"))',
         mmcv_folder,
     )
-    assert out[0].endswith(os.path.join('convnext_dense', 'mmcv_ops', 'ext.py')) and out[1:] == [
-        'False',
-        'None',
-    ]
+    assert out[0].endswith(os.path.join('convnext_dense', 'mmcv_ops', 'ext.py'))
+    assert out[1:] == ['False', 'None']
 
 
-def test_no_mmcv_at_all():
-    # -S leaves site-packages out
+def test_without_mmcv():
+    # -S leaves site-packages out.
     assert run(
         'from convnext_dense.mmcv_ops import install; install()\n'
         'try:\n'
@@ -68,7 +67,7 @@ def test_no_mmcv_at_all():
     ) == ['mmcv']
 
 
-def test_a_compiled_mmcv_wins(mmcv_folder):
+def test_a_compiled_mmcv_is_preferred(mmcv_folder):
     (mmcv_folder / 'mmcv' / '_ext.py').write_text('KIND = "compiled"')
     assert run(
         'from convnext_dense.mmcv_ops import install; install()\n'

@@ -1,4 +1,4 @@
-"""Sigmoid and softmax focal loss against autograd on the formula, cross entropy, and values by hand."""
+"""Sigmoid and softmax focal loss: against autograd, cross entropy, and values by hand."""
 
 import math
 
@@ -60,15 +60,15 @@ def test_softmax_equals_autograd(weighted, gamma, alpha, reduction):
     )
 
 
-def test_gradcheck():
+@pytest.mark.parametrize('loss', [sigmoid_focal_loss, softmax_focal_loss])
+def test_gradcheck(loss):
     x = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     target = torch.tensor([0, 2, 1, 1])
-    for loss in (sigmoid_focal_loss, softmax_focal_loss):
-        assert torch.autograd.gradcheck(lambda x: loss(x, target, 2.0, 0.25, None, 'sum'), x)
+    assert torch.autograd.gradcheck(lambda x: loss(x, target, 2.0, 0.25, None, 'sum'), x)
 
 
 def test_by_hand():
-    # p = 1/2: 0.25 * (1/2)^2 * ln 2 for the target, 0.75 * (1/2)^2 * ln 2 for the other
+    # p = 1/2: 0.25 * (1/2)^2 * ln 2 for the target, 0.75 * (1/2)^2 * ln 2 for the other class.
     loss = sigmoid_focal_loss(torch.zeros(1, 2), torch.tensor([1]), 2.0, 0.25, None, 'none')
     torch.testing.assert_close(loss, torch.tensor([[0.1875, 0.0625]]) * math.log(2))
     loss = softmax_focal_loss(torch.zeros(1, 2), torch.tensor([1]), 2.0, 0.25, None, 'none')
@@ -76,7 +76,8 @@ def test_by_hand():
 
 
 def test_without_focus_it_is_cross_entropy():
-    x, target = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 3, 1])
+    x = torch.randn(6, 4)
+    target = torch.tensor([0, 1, 2, 3, 3, 1])
     torch.testing.assert_close(softmax_focal_loss(x, target, 0.0, 1.0), F.cross_entropy(x, target))
     torch.testing.assert_close(
         sigmoid_focal_loss(x, target, 0.0, 0.5, None, 'none') * 2,
@@ -114,7 +115,8 @@ def test_no_samples_and_reduced_precision():
     assert sigmoid_focal_loss(
         torch.zeros(0, 3), torch.zeros(0).long(), 2.0, 0.25, None, 'none'
     ).shape == (0, 3)
-    x, target = torch.randn(4, 3).half().requires_grad_(), torch.tensor([0, 2, 1, 3])
+    x = torch.randn(4, 3).half().requires_grad_()
+    target = torch.tensor([0, 2, 1, 3])
     loss = sigmoid_focal_loss(x, target, 2.0, 0.25, None, 'none')
     assert torch.equal(loss, sigmoid_focal_loss(x.float(), target, 2.0, 0.25, None, 'none').half())
     loss.sum().backward()
@@ -122,7 +124,9 @@ def test_no_samples_and_reduced_precision():
 
 
 def test_bad_input():
-    x, none, weight = torch.zeros(2, 3), torch.empty(0), torch.ones(3)
+    x = torch.zeros(2, 3)
+    none = torch.empty(0)
+    weight = torch.ones(3)
     with pytest.raises(RuntimeError, match='at most 3 for 3 classes, got 4'):
         ext.sigmoid_focal_loss_forward(x, torch.tensor([0, 4]), none, torch.zeros(2, 3), 2.0, 0.25)
     for background in (3, -1):

@@ -1,4 +1,4 @@
-"""nms, soft-NMS and nms_match against compiled mmcv, slow loops, and cases by hand."""
+"""NMS, soft-NMS and nms_match: against compiled mmcv, slow loops, and cases by hand."""
 
 import math
 
@@ -12,7 +12,8 @@ PAIR = torch.tensor([[0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 1.0, 1.0]])  # IoU 1/2
 
 
 def random_boxes(count, whole=False):
-    corner, size = torch.rand(count, 2) * 60, torch.rand(count, 2) * 20
+    corner = torch.rand(count, 2) * 60
+    size = torch.rand(count, 2) * 20
     size[::7] = 0  # empty
     size[3::11] *= -1  # malformed
     boxes = torch.cat((corner, corner + size), dim=1)
@@ -21,7 +22,9 @@ def random_boxes(count, whole=False):
 
 def iou(a, b, offset):
     """In float32 step by step, as a compiler would."""
-    a, b, one = a.numpy(), b.numpy(), np.float32(offset)
+    a = a.numpy()
+    b = b.numpy()
+    one = np.float32(offset)
     width = max(np.float32(0), min(a[2], b[2]) - max(a[0], b[0]) + one)
     height = max(np.float32(0), min(a[3], b[3]) - max(a[1], b[1]) + one)
     inter = width * height
@@ -31,7 +34,8 @@ def iou(a, b, offset):
 
 
 def loop_groups(boxes, scores, suppresses, offset):
-    left, groups = sorted(range(len(boxes)), key=lambda i: -scores[i].item()), []
+    left = sorted(range(len(boxes)), key=lambda i: -scores[i].item())
+    groups = []
     while left:
         best = left.pop(0)
         hit = [i for i in left if suppresses(iou(boxes[best], boxes[i], offset))]
@@ -41,13 +45,15 @@ def loop_groups(boxes, scores, suppresses, offset):
 
 
 def loop_softnms(boxes, scores, threshold, sigma, min_score, method, offset):
-    """The list, swap by swap: the best to the front; a box that falls out is replaced by the last one."""
-    items, picked = [[i, s.item()] for i, s in enumerate(scores)], []
+    """Swap by swap: the best box to the front; the last box takes the place of a dropped one."""
+    items = [[i, s.item()] for i, s in enumerate(scores)]
+    picked = []
     while items:
         best = max(range(len(items)), key=lambda k: items[k][1])
         items[0], items[best] = items[best], items[0]
         picked.append(items[0])
-        items, pos = items[1:], 0
+        items = items[1:]
+        pos = 0
         while pos < len(items):
             overlap = float(iou(boxes[picked[-1][0]], boxes[items[pos][0]], offset))
             decay = (
@@ -66,14 +72,17 @@ def loop_softnms(boxes, scores, threshold, sigma, min_score, method, offset):
 
 @pytest.mark.parametrize('threshold', [0.3, 0.5, 0.7])
 def test_nms_equals_compiled(golden, threshold):
-    boxes, scores = golden['nms/boxes'], golden['nms/scores']
+    boxes = golden['nms/boxes']
+    scores = golden['nms/scores']
     dets, keep = nms(boxes, scores, threshold)
     assert torch.equal(keep, golden[f'nms/keep_{threshold}'])
     assert torch.equal(dets, torch.cat((boxes[keep], scores[keep, None]), dim=1))
 
 
 def test_batched_nms_equals_compiled(golden):
-    boxes, scores, ids = golden['nms/boxes'], golden['nms/scores'], golden['nms/ids']
+    boxes = golden['nms/boxes']
+    scores = golden['nms/scores']
+    ids = golden['nms/ids']
     for split_thr in (10000, 100):
         dets, keep = batched_nms(
             boxes, scores, ids, dict(type='nms', iou_threshold=0.6, split_thr=split_thr)
@@ -83,7 +92,9 @@ def test_batched_nms_equals_compiled(golden):
 
 
 def test_batched_nms_class_agnostic_is_nms(golden):
-    boxes, scores, ids = golden['nms/boxes'], golden['nms/scores'], golden['nms/ids']
+    boxes = golden['nms/boxes']
+    scores = golden['nms/scores']
+    ids = golden['nms/ids']
     keep = batched_nms(
         boxes, scores, ids, dict(type='nms', iou_threshold=0.5, class_agnostic=True)
     )[1]
@@ -101,18 +112,18 @@ def test_soft_nms_equals_compiled(golden, method):
 
 @pytest.mark.parametrize('offset', [0, 1])
 @pytest.mark.parametrize('whole', [False, True])
-def test_nms_equals_a_loop(offset, whole):
-    boxes, scores = random_boxes(60, whole), torch.randint(0, 20, (60,)) / 20  # with ties
-    for threshold in (0.0, 0.25, 0.5):
-        expected = [
-            group[0]
-            for group in loop_groups(boxes, scores, lambda v: v > np.float32(threshold), offset)
-        ]
-        assert nms(boxes, scores, threshold, offset=offset)[1].tolist() == expected
+@pytest.mark.parametrize('threshold', [0.0, 0.25, 0.5])
+def test_nms_equals_a_loop(offset, whole, threshold):
+    boxes = random_boxes(60, whole)
+    scores = torch.randint(0, 20, (60,)) / 20  # with ties
+    groups = loop_groups(boxes, scores, lambda v: v > np.float32(threshold), offset)
+    expected = [group[0] for group in groups]
+    assert nms(boxes, scores, threshold, offset=offset)[1].tolist() == expected
 
 
 def test_nms_match_equals_a_loop():
-    boxes, scores = random_boxes(60, whole=True), torch.randint(0, 20, (60,)) / 20
+    boxes = random_boxes(60, whole=True)
+    scores = torch.randint(0, 20, (60,)) / 20
     dets = torch.cat((boxes, scores[:, None]), dim=1)
     expected = loop_groups(boxes, scores, lambda v: v >= np.float32(0.25), 0)
     assert max(map(len, expected)) > 2
@@ -138,23 +149,20 @@ def test_soft_nms_equals_a_loop(method, offset):
 
 def test_at_the_threshold():
     scores = torch.tensor([0.9, 0.8])
-    assert nms(PAIR, scores, 0.5)[1].tolist() == [0, 1]  # IoU > threshold suppresses
-    assert [g.tolist() for g in nms_match(torch.cat((PAIR, scores[:, None]), 1), 0.5)] == [
-        [0, 1]
-    ]  # here >= does
-    assert soft_nms(PAIR, scores, 0.5, method='naive')[1].tolist() == [0]  # and here
-    # 3/10 in float32 is above 0.3 in float64, and equal to 0.3 in float32
-    assert nms(torch.tensor([[0.0, 0.0, 10.0, 1.0], [0.0, 0.0, 3.0, 1.0]]), scores, 0.3)[
-        1
-    ].tolist() == [0, 1]
+    # nms suppresses with IoU > threshold, the others with IoU >= threshold.
+    assert nms(PAIR, scores, 0.5)[1].tolist() == [0, 1]
+    (group,) = nms_match(torch.cat((PAIR, scores[:, None]), 1), 0.5)
+    assert group.tolist() == [0, 1]
+    assert soft_nms(PAIR, scores, 0.5, method='naive')[1].tolist() == [0]
+    # 3/10 in float32 is above 0.3 in float64 and equal to 0.3 in float32.
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 1.0], [0.0, 0.0, 3.0, 1.0]])
+    assert nms(boxes, scores, 0.3)[1].tolist() == [0, 1]
 
 
 def test_offset_by_hand():
-    # pixels 0..1 and 0..0: 2 and 1 wide, IoU 1/2; without the offset 1 and 0 wide, IoU 0
-    boxes, scores = (
-        torch.tensor([[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]]),
-        torch.tensor([0.9, 0.8]),
-    )
+    # Pixels 0..1 and 0..0: 2 and 1 wide, IoU 1/2. Without the offset: 1 and 0 wide, IoU 0.
+    boxes = torch.tensor([[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    scores = torch.tensor([0.9, 0.8])
     assert nms(boxes, scores, 0.4, offset=1)[1].tolist() == [0]
     assert nms(boxes, scores, 0.4, offset=0)[1].tolist() == [0, 1]
 
@@ -179,7 +187,8 @@ def test_score_threshold_and_max_num():
 
 
 def test_no_boxes():
-    boxes, scores = torch.zeros(0, 4), torch.zeros(0)
+    boxes = torch.zeros(0, 4)
+    scores = torch.zeros(0)
     for offset in (0, 1):
         dets, keep = nms(boxes, scores, 0.5, offset=offset)
         assert dets.shape == (0, 5) and keep.shape == (0,) and keep.dtype == torch.long
@@ -190,7 +199,8 @@ def test_no_boxes():
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions(dtype):
-    boxes, scores = random_boxes(30, whole=True).to(dtype), (torch.randperm(30) / 32).to(dtype)
+    boxes = random_boxes(30, whole=True).to(dtype)
+    scores = (torch.randperm(30) / 32).to(dtype)
     expected = nms(boxes.float(), scores.float(), 0.4)[1]
     assert torch.equal(nms(boxes, scores, 0.4)[1], expected)
     dets, keep = soft_nms(boxes, scores)
@@ -198,7 +208,8 @@ def test_other_precisions(dtype):
 
 
 def test_bad_input():
-    boxes, scores = torch.rand(3, 4), torch.rand(3)
+    boxes = torch.rand(3, 4)
+    scores = torch.rand(3)
     with pytest.raises(ValueError, match='offset must be 0 or 1, got 2'):
         ext.nms(boxes, scores, 0.5, 2)
     with pytest.raises(ValueError, match=r'boxes must be \(B, 4\), got \(3, 5\)'):

@@ -1,4 +1,4 @@
-"""RoIAlign, average and max, against compiled mmcv, a slow loop, closed forms, and numerical gradients."""
+"""RoIAlign, average and maximum: against compiled mmcv, a slow loop, closed forms, gradcheck."""
 
 import math
 
@@ -14,19 +14,22 @@ ROIS = torch.tensor(
         [1.0, 8.0, 8.0, 60.0, 50.0],  # larger than the map
         [0.0, 5.0, 5.0, 5.4, 5.2],  # smaller than a pixel
         [1.0, 7.0, 3.0, 7.0, 3.0],  # empty
-        [0.0, 300.0, 300.0, 320.0, 310.0],
+        [0.0, 300.0, 300.0, 320.0, 310.0],  # off the map
     ]
-)  # off the map
+)
 
 
 def bilinear(plane, y, x):
-    """Sample of ``plane`` (H, W); beyond the border pixels the border's value, more than a pixel off the map 0."""
+    """Sample of ``plane`` (H, W): up to a pixel off the map the value of the border, then 0."""
     height, width = plane.shape
     if not (-1 <= y <= height and -1 <= x <= width):
         return plane.new_zeros(())
-    y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
-    y0, x0 = int(y), int(x)
-    y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
+    y = min(max(y, 0), height - 1)
+    x = min(max(x, 0), width - 1)
+    y0 = int(y)
+    x0 = int(x)
+    y1 = min(y0 + 1, height - 1)
+    x1 = min(x0 + 1, width - 1)
     top = plane[y0, x0] * (1 - (x - x0)) + plane[y0, x1] * (x - x0)
     bottom = plane[y1, x0] * (1 - (x - x0)) + plane[y1, x1] * (x - x0)
     return top * (1 - (y - y0)) + bottom * (y - y0)
@@ -37,7 +40,10 @@ def loop_roi_align(features, rois, size, scale, sampling_ratio, pool_mode, align
     for roi in rois.tolist():
         x1, y1, x2, y2 = (value * scale - (0.5 if aligned else 0) for value in roi[1:])
         sides = (y2 - y1, x2 - x1) if aligned else (max(y2 - y1, 1), max(x2 - x1, 1))
-        grid = [sampling_ratio or math.ceil(side / count) for side, count in zip(sides, size)]
+        grid = [
+            sampling_ratio or math.ceil(side / count)
+            for side, count in zip(sides, size, strict=True)
+        ]
         for plane in features[int(roi[0])]:
             for p in range(size[0]):
                 for q in range(size[1]):
@@ -59,12 +65,12 @@ def loop_roi_align(features, rois, size, scale, sampling_ratio, pool_mode, align
 @pytest.mark.parametrize('aligned', [True, False])
 @pytest.mark.parametrize('sampling_ratio', [0, 2])
 def test_equals_compiled(golden, aligned, sampling_ratio):
-    x, case = golden['roi/x'].clone().requires_grad_(), f'aligned{aligned:d}_sr{sampling_ratio}'
+    x = golden['roi/x'].clone().requires_grad_()
+    case = f'aligned{aligned:d}_sr{sampling_ratio}'
     output = RoIAlign(7, 1 / 8, sampling_ratio, 'avg', aligned)(x, golden['roi/rois'])
     torch.testing.assert_close(output.detach(), golden[f'roi/out_{case}'], rtol=1e-5, atol=1e-5)
-    output.backward(
-        torch.linspace(-1, 1, output.numel()).view_as(output)
-    )  # as when the golden values were made
+    # The gradient with which the golden values were made.
+    output.backward(torch.linspace(-1, 1, output.numel()).view_as(output))
     torch.testing.assert_close(x.grad, golden[f'roi/grad_{case}'], rtol=1e-5, atol=1e-5)
 
 
@@ -73,8 +79,10 @@ def test_equals_compiled(golden, aligned, sampling_ratio):
 @pytest.mark.parametrize('pool_mode', ['avg', 'max'])
 def test_equals_a_loop_forward_and_backward(aligned, sampling_ratio, pool_mode):
     x = torch.randn(2, 2, 9, 11, dtype=torch.float64, requires_grad=True)
-    rois, arguments = ROIS.double(), ((2, 3), 0.5, sampling_ratio, pool_mode, aligned)
-    output, expected = roi_align(x, rois, *arguments), loop_roi_align(x, rois, *arguments)
+    rois = ROIS.double()
+    arguments = ((2, 3), 0.5, sampling_ratio, pool_mode, aligned)
+    output = roi_align(x, rois, *arguments)
+    expected = loop_roi_align(x, rois, *arguments)
     torch.testing.assert_close(output, expected)
     weight = torch.randn_like(output)
     grads = (torch.autograd.grad((values * weight).sum(), x)[0] for values in (output, expected))
@@ -109,8 +117,10 @@ def test_off_the_map_is_zero_without_gradient(pool_mode):
 
 
 def test_max_keeps_the_place_of_the_first_maximum():
-    x, output = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 1, 1)
-    y_place, x_place = torch.zeros_like(output), torch.zeros_like(output)
+    x = torch.zeros(1, 1, 4, 4)
+    output = torch.zeros(1, 1, 1, 1)
+    y_place = torch.zeros_like(output)
+    x_place = torch.zeros_like(output)
     x[0, 0, 1:3, 1:3] = 5.0
     ext.roi_align_forward(
         x,
@@ -139,7 +149,8 @@ def test_no_rois(pool_mode):
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize('pool_mode', ['avg', 'max'])
 def test_reduced_precision(dtype, pool_mode):
-    x, rois = torch.randn(2, 2, 9, 11), ROIS.round().to(dtype)
+    x = torch.randn(2, 2, 9, 11)
+    rois = ROIS.round().to(dtype)
     x = x.to(dtype).requires_grad_()
     output = roi_align(x, rois, 2, 0.5, 2, pool_mode, True)
     assert output.dtype == dtype
@@ -168,9 +179,8 @@ def test_bad_input():
         RuntimeError, match=r'x1 <= x2 and y1 <= y2, got \[0.0, 4.0, 4.0, 2.0, 6.0\]'
     ):
         roi_align(x, torch.tensor([[0.0, 4.0, 4.0, 2.0, 6.0]]), 3, 1.0, 0, 'avg', True)
-    assert roi_align(
-        x, torch.tensor([[0.0, 4.0, 4.0, 2.0, 6.0]]), 3, 1.0, 0, 'avg', False
-    ).any()  # taken as 1 pixel wide
+    # Without alignment, the RoI counts as a pixel wide.
+    assert roi_align(x, torch.tensor([[0.0, 4.0, 4.0, 2.0, 6.0]]), 3, 1.0, 0, 'avg', False).any()
     with pytest.raises(IndexError, match=r'in 0\.\.0, got 1\.\.1'):
         roi_align(x, torch.tensor([[1.0, 2.0, 2.0, 4.0, 4.0]]), 3, 1.0, 0, 'avg', True)
     with pytest.raises(ValueError, match='pool_mode'):

@@ -23,8 +23,12 @@ def loop_roi_pool(features, rois, size, scale):
     outputs = []
     height, width = features.shape[2:]
     for roi in rois.tolist():
-        x1, y1, x2, y2 = roi[1] * scale, roi[2] * scale, (roi[3] + 1) * scale, (roi[4] + 1) * scale
-        step_y, step_x = (y2 - y1) / size[0], (x2 - x1) / size[1]
+        x1 = roi[1] * scale
+        y1 = roi[2] * scale
+        x2 = (roi[3] + 1) * scale
+        y2 = (roi[4] + 1) * scale
+        step_y = (y2 - y1) / size[0]
+        step_x = (x2 - x1) / size[1]
         for plane in features[int(roi[0])]:
             for p in range(size[0]):
                 for q in range(size[1]):
@@ -44,10 +48,8 @@ def loop_roi_pool(features, rois, size, scale):
 @pytest.mark.parametrize('scale', [1.0, 0.5, 0.3])
 def test_equals_a_loop_forward_and_backward(scale):
     x = torch.randn(2, 2, 9, 11, dtype=torch.float64, requires_grad=True)
-    output, expected = (
-        roi_pool(x, ROIS.double(), (2, 3), scale),
-        loop_roi_pool(x, ROIS, (2, 3), scale),
-    )
+    output = roi_pool(x, ROIS.double(), (2, 3), scale)
+    expected = loop_roi_pool(x, ROIS, (2, 3), scale)
     torch.testing.assert_close(output, expected)
     weight = torch.randn_like(output)
     grads = (torch.autograd.grad((values * weight).sum(), x)[0] for values in (output, expected))
@@ -68,13 +70,15 @@ def test_by_hand_with_the_place_of_the_first_maximum():
         13.0,
         15.0,
     ]
-    output, place = torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1, dtype=torch.int)
+    output = torch.zeros(1, 1, 1, 1)
+    place = torch.zeros(1, 1, 1, 1, dtype=torch.int)
     ext.roi_pool_forward(x, torch.tensor([[0.0, 0.0, 0.0, 3.0, 3.0]]), output, place, 1, 1, 1.0)
     assert (output.item(), place.item()) == (15.0, 14)
 
 
 def test_a_malformed_roi_is_left_as_it_is():
-    x, output = torch.randn(1, 1, 4, 4), torch.full((1, 1, 2, 2), 7.0)
+    x = torch.randn(1, 1, 4, 4)
+    output = torch.full((1, 1, 2, 2), 7.0)
     place = torch.full((1, 1, 2, 2), 3, dtype=torch.int)
     ext.roi_pool_forward(x, torch.tensor([[0.0, 3.0, 3.0, 1.0, 1.0]]), output, place, 2, 2, 1.0)
     assert output.eq(7).all() and place.eq(3).all()

@@ -38,9 +38,8 @@ def test_found_from_every_registry_without_custom_imports(library):
 def test_names_are_the_authors():
     state_dict = ConvNeXt(SMALL).state_dict()
     assert {name: tuple(state_dict[name].shape) for name in ANCHORS} == ANCHORS
-    assert (
-        len(state_dict) == 4 * 4 + 5 * 9 + 8
-    )  # stem and downsampling, blocks, norms: nothing else
+    # Stem and downsampling layers, blocks, output norms: nothing else.
+    assert len(state_dict) == 4 * 4 + 5 * 9 + 8
     v2 = ConvNeXt(SMALL | dict(use_grn=True)).state_dict()
     assert v2['stages.2.1.grn.gamma'].shape == (96,) and 'stages.2.1.gamma' not in v2
 
@@ -53,13 +52,13 @@ def test_out_indices(out_indices, expected):
     backbone = ConvNeXt(SMALL, out_indices=out_indices)
     outputs = backbone(torch.randn(2, 3, 64, 64))
     assert backbone.out_indices == expected
-    assert [tuple(o.shape) for o in outputs] == [
-        (2, c, 64 // s, 64 // s) for c, s in zip(backbone.out_channels, backbone.out_strides)
-    ]
+    for i, output in enumerate(outputs):
+        size = 64 // backbone.out_strides[i]
+        assert output.shape == (2, backbone.out_channels[i], size, size)
     assert len(backbone.stages) == expected[-1] + 1
 
 
-def test_out_indices_of_the_config_are_left_alone():
+def test_the_config_is_not_changed():
     config = dict(
         type='convnext_dense.ConvNeXt', arch=dict(SMALL), out_indices=[-2, -1], init_cfg=None
     )
@@ -104,13 +103,12 @@ def test_frozen_stages_leave_the_output_norms_trainable():
     assert {n for n, p in backbone.named_parameters() if p.requires_grad} == {
         f'norm{i}.{kind}' for i in range(4) for kind in ('weight', 'bias')
     }
-    assert (
-        not backbone.norm0.training and backbone.train() is backbone and backbone.eval() is backbone
-    )
+    assert not backbone.norm0.training
+    assert backbone.train() is backbone and backbone.eval() is backbone
 
 
 @pytest.mark.parametrize('out_indices', [(0,), (0, 1, 2), (1, 3)])
-@pytest.mark.parametrize('with_cp', [False, True], ids=['plain', 'with_cp'])
+@pytest.mark.parametrize('with_cp', [False, True], ids=['without_cp', 'with_cp'])
 def test_ddp_has_no_unused_parameter(out_indices, with_cp):
     with tempfile.TemporaryDirectory() as folder:
         torch.distributed.init_process_group(
@@ -194,7 +192,7 @@ def test_pretrained_of_another_arch_is_refused_and_changes_nothing(tmp_path):
 
 def test_pretrained_in_other_names_is_refused(tmp_path):
     torch.save({'stem.0.weight': torch.ones(8, 3, 4, 4)}, tmp_path / 'timm.pth')
-    with pytest.raises(ValueError, match="the authors' names.*stem.0.weight"):
+    with pytest.raises(ValueError, match=r"the authors' names.*stem\.0\.weight"):
         pretrained(tmp_path / 'timm.pth')
 
 
@@ -210,12 +208,12 @@ def test_hostile_empty_and_absent_files(tmp_path):
     (tmp_path / 'empty.pth').write_bytes(b'')
     torch.save(dict(epoch=3), tmp_path / 'other.pth')
     for name in ('hostile', 'page', 'empty'):
-        with pytest.raises(ValueError, match=f'{name}.pth cannot be read as a checkpoint'):
+        with pytest.raises(ValueError, match=rf'{name}\.pth cannot be read as a checkpoint'):
             read_checkpoint(tmp_path / f'{name}.pth')
     assert not (tmp_path / 'marker').exists()
     with pytest.raises(ValueError, match=r"holds no weights.*\['epoch'\]"):
         read_checkpoint(tmp_path / 'other.pth')
-    with pytest.raises(FileNotFoundError, match='nothing.pth does not exist'):
+    with pytest.raises(FileNotFoundError, match=r'nothing\.pth does not exist'):
         read_checkpoint(tmp_path / 'nothing.pth')
 
 
@@ -250,7 +248,7 @@ def test_web_addresses_are_fetched_once_and_read_alike(tmp_path, monkeypatch):
     for _ in range(2):
         assert read_checkpoint('https://example.org/a/w.safetensors?v=1')['w'].tolist() == [1, 1]
     assert len(fetched) == 1
-    with pytest.raises(ValueError, match='absent.pth cannot be fetched .*404'):
+    with pytest.raises(ValueError, match=r'absent\.pth cannot be fetched .*404'):
         read_checkpoint('https://example.org/absent.pth')
 
 

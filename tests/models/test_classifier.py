@@ -1,4 +1,4 @@
-"""The classifier: the authors' values, timm's for every arch, its modes, strict loading, layer decay, DDP."""
+"""The classifier: against the authors and timm; modes, strict loading, layer decay, DDP."""
 
 import re
 import tempfile
@@ -61,19 +61,18 @@ def test_equals_the_authors(name, use_grn):
 
 
 def make_pair(arch):
-    """timm's network with random weights and ours holding the same; and the names of ours by timm's."""
+    """A network of timm with random weights, ours with the same weights, and {its name: ours}."""
     name = f'convnextv2_{arch[3:]}' if arch.startswith('v2_') else f'convnext_{arch}'
     theirs = timm.create_model(name, num_classes=7)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for (
-            parameter
-        ) in theirs.parameters():  # gammas of 1e-6 and GRN's zeros would hide the branch
-            scale = parameter[0].numel() ** -0.5 if parameter.dim() > 1 else 0.1
-            parameter.copy_(
-                torch.randn(parameter.shape, generator=generator) * scale
-                + (parameter.dim() == 1) * 0.5
-            )
+        # The initial gammas of 1e-6 and the zeros of GRN would hide the branch.
+        for parameter in theirs.parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.dim() > 1:
+                parameter.copy_(noise * parameter[0].numel() ** -0.5)
+            else:
+                parameter.copy_(noise * 0.1 + 0.5)
     names = {}
     for name in theirs.state_dict():
         names[name] = name
@@ -92,13 +91,8 @@ def assert_logits_equal_timm(arch):
     image = torch.randn(2, 3, 64, 43, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         assert relative_error(ours(image), theirs(image)) < 1e-5
-        assert (
-            relative_error(
-                ours(image, output='pre_logits'),
-                theirs.forward_head(theirs.forward_features(image), pre_logits=True),
-            )
-            < 1e-5
-        )
+        features = theirs.forward_head(theirs.forward_features(image), pre_logits=True)
+        assert relative_error(ours(image, output='pre_logits'), features) < 1e-5
 
 
 @pytest.mark.parametrize('arch', sorted(VARIANTS.keys() - LARGE))
@@ -113,9 +107,10 @@ def test_large_equals_timm(arch):
 
 
 @pytest.mark.parametrize('arch', ['atto', 'v2_atto'])
-def test_every_gradient_equals_timms(arch):
+def test_every_gradient_equals_timm(arch):
     theirs, ours, names = make_pair(arch)
-    image, labels = torch.randn(2, 3, 64, 64), torch.tensor([3, 6])
+    image = torch.randn(2, 3, 64, 64)
+    labels = torch.tensor([3, 6])
     torch.nn.functional.cross_entropy(theirs(image), labels).backward()
     ours(image, labels, mode='loss')['loss'].backward()
     mine = dict(ours.named_parameters())
@@ -138,18 +133,17 @@ def test_names_are_the_authors():
 
 def test_head_init_scale():
     torch.manual_seed(1)
-    plain = ConvNeXtClassifier(SMALL)
+    unscaled = ConvNeXtClassifier(SMALL)
     torch.manual_seed(1)
     scaled = ConvNeXtClassifier(SMALL, head_init_scale=1e-3)
-    torch.testing.assert_close(scaled.head.weight, plain.head.weight * 1e-3)
-    assert (
-        plain.head.weight.std().item() == pytest.approx(0.02, rel=0.15)
-        and not plain.head.bias.any()
-    )
+    torch.testing.assert_close(scaled.head.weight, unscaled.head.weight * 1e-3)
+    assert unscaled.head.weight.std().item() == pytest.approx(0.02, rel=0.15)
+    assert not unscaled.head.bias.any()
 
 
 def test_modes():
-    model, images = ConvNeXtClassifier(SMALL, num_classes=5).eval(), torch.randn(2, 3, 64, 64)
+    model = ConvNeXtClassifier(SMALL, num_classes=5).eval()
+    images = torch.randn(2, 3, 64, 64)
     logits = model(images)
     soft = torch.tensor([[0.1, 0.6, 0.1, 0.1, 0.1], [0, 0, 1.0, 0, 0]])
     expected = -(soft * logits.log_softmax(1)).sum(1).mean()
@@ -158,17 +152,17 @@ def test_modes():
         images, [BaseDataElement(gt_label=1), BaseDataElement(gt_label=2)], mode='predict'
     )
     torch.testing.assert_close(samples[1].pred_scores, logits[1].softmax(0))
-    assert [s.pred_label.item() for s in samples] == logits.argmax(1).tolist() and samples[
-        0
-    ].gt_label == 1
+    assert [sample.pred_label.item() for sample in samples] == logits.argmax(1).tolist()
+    assert samples[0].gt_label == 1
     assert len(model(images, mode='predict')) == 2
     features = model(images, output='pre_logits')
     torch.testing.assert_close(model.head(features), logits)
     assert [m.shape[1] for m in model(images, output='maps')] == list(SMALL['dims'])
 
 
-def test_dropout_acts_while_training_only():
-    model, images = ConvNeXtClassifier(SMALL, dropout=0.5), torch.randn(2, 3, 64, 64)
+def test_dropout_acts_only_during_training():
+    model = ConvNeXtClassifier(SMALL, dropout=0.5)
+    images = torch.randn(2, 3, 64, 64)
     assert (model(images) != model(images)).any()
     model.eval()
     torch.testing.assert_close(model(images), model(images), rtol=0, atol=0)
@@ -242,15 +236,14 @@ def test_starts_from_another_classifier(tmp_path):
     other = ConvNeXtClassifier(SMALL, num_classes=4, init_cfg=init_cfg)
     before = other.head.weight.clone()
     other.init_weights()
-    assert torch.equal(other.norm.weight, source.norm.weight) and torch.equal(
-        other.head.weight, before
-    )
+    assert torch.equal(other.norm.weight, source.norm.weight)
+    assert torch.equal(other.head.weight, before)
     backbone = ConvNeXt(SMALL, init_cfg=init_cfg)
     backbone.init_weights()
     assert torch.equal(backbone.stages[3][0].pwconv1.weight, source.stages[3][0].pwconv1.weight)
 
 
-@pytest.mark.parametrize('with_cp', [False, True], ids=['plain', 'with_cp'])
+@pytest.mark.parametrize('with_cp', [False, True], ids=['without_cp', 'with_cp'])
 def test_ddp_has_no_unused_parameter(with_cp):
     with tempfile.TemporaryDirectory() as folder:
         torch.distributed.init_process_group(

@@ -1,4 +1,4 @@
-"""Batches for the classifier, against timm doing the same on each image and batch."""
+"""Batches for the classifier: against torchvision and timm."""
 
 import random
 
@@ -12,7 +12,8 @@ from torchvision.transforms import functional as F
 from convnext_dense.models import ClassificationDataPreprocessor, ConvNeXtClassifier
 from convnext_dense.registry import MODELS
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 MIXUP = dict(mixup_alpha=0.8, cutmix_alpha=1.0, prob=1.0, switch_prob=0.5)
 
 
@@ -24,7 +25,7 @@ def make_batch(count=4):
     )
 
 
-def test_normalizes_as_torchvision_does():
+def test_normalization_equals_torchvision():
     batch = make_batch()
     out = ClassificationDataPreprocessor(3)(batch)
     expected = F.normalize(batch['inputs'].float() / 255, MEAN, STD)
@@ -38,29 +39,29 @@ def test_lists_and_images_without_labels():
     out = ClassificationDataPreprocessor(3)(
         dict(inputs=list(batch['inputs']), gt_label=[1, 2]), training=True
     )
-    assert out['inputs'].shape == (2, 3, 32, 40) and out['data_samples'].argmax(1).tolist() == [
-        1,
-        2,
-    ]
+    assert out['inputs'].shape == (2, 3, 32, 40)
+    assert out['data_samples'].argmax(1).tolist() == [1, 2]
     alone = ClassificationDataPreprocessor(3)(dict(inputs=batch['inputs']))
     assert 'gt_label' not in alone['data_samples'][0]
 
 
-@pytest.mark.parametrize('seed', range(4))  # of these some mix and some cut
-def test_mixup_is_timms(seed):
-    batch, plain = make_batch(), ClassificationDataPreprocessor(3)
+@pytest.mark.parametrize('seed', range(4))  # some mix, some cut
+def test_mixup_equals_timm(seed):
+    batch = make_batch()
+    without_mixup = ClassificationDataPreprocessor(3)
     np.random.seed(seed)
     out = ClassificationDataPreprocessor(3, mixup=MIXUP, label_smoothing=0.2)(batch, training=True)
     np.random.seed(seed)
     timms = Mixup(**MIXUP, label_smoothing=0.2, num_classes=3)
-    images, targets = timms(plain(batch)['inputs'].clone(), batch['gt_label'])
+    images, targets = timms(without_mixup(batch)['inputs'].clone(), batch['gt_label'])
     torch.testing.assert_close(out['inputs'], images, rtol=0, atol=0)
     torch.testing.assert_close(out['data_samples'], targets, rtol=0, atol=0)
     torch.testing.assert_close(out['data_samples'].sum(1), torch.ones(4))
 
 
-def test_losses_are_timms():
-    logits, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+def test_losses_equal_timm():
+    logits = torch.randn(4, 3)
+    labels = torch.tensor([0, 1, 2, 0])
     smoothed = ClassificationDataPreprocessor(3, label_smoothing=0.1)(make_batch(), training=True)[
         'data_samples'
     ]
@@ -72,21 +73,24 @@ def test_losses_are_timms():
 def test_random_erasing_puts_noise_into_a_rectangle():
     random.seed(1)
     batch = make_batch()
-    plain = ClassificationDataPreprocessor(3)(batch, training=True)['inputs']
+    expected = ClassificationDataPreprocessor(3)(batch, training=True)['inputs']
     out = ClassificationDataPreprocessor(3, random_erasing=dict(probability=1.0, mode='pixel'))(
         batch, training=True
     )
-    for before, after in zip(plain, out['inputs']):
+    for before, after in zip(expected, out['inputs'], strict=True):
         rows, columns = np.nonzero((before != after).any(0).numpy())
         area = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
         assert len(rows) == area and 0.02 * 0.8 < area / (32 * 40) < 1 / 3 * 1.2
-    unchanged = ClassificationDataPreprocessor(3, random_erasing=dict(probability=1.0))(batch)[
-        'inputs'
-    ]
-    torch.testing.assert_close(unchanged, plain)  # evaluation erases nothing
 
 
-def test_bad_batches_are_refused():
+def test_evaluation_erases_nothing():
+    batch = make_batch()
+    expected = ClassificationDataPreprocessor(3)(batch)['inputs']
+    preprocessor = ClassificationDataPreprocessor(3, random_erasing=dict(probability=1.0))
+    torch.testing.assert_close(preprocessor(batch)['inputs'], expected)
+
+
+def test_bad_batches_raise():
     with pytest.raises(ValueError, match='must be even, got 3'):
         ClassificationDataPreprocessor(3, mixup=MIXUP)(make_batch(3), training=True)
     with pytest.raises(ValueError, match=r'labels must be in 0\.\.1, .* got 0\.\.2'):
@@ -97,7 +101,7 @@ def test_bad_batches_are_refused():
         ClassificationDataPreprocessor(3)(dict(inputs=make_batch()['inputs']), training=True)
 
 
-def test_the_classifier_makes_it_for_its_classes():
+def test_the_classifier_builds_it_for_its_classes():
     arch = dict(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8))
     model = ConvNeXtClassifier(arch, num_classes=3, data_preprocessor=dict(mixup=MIXUP))
     assert model.data_preprocessor.num_classes == model.data_preprocessor.mixup.num_classes == 3

@@ -1,4 +1,4 @@
-"""Test-time augmentation of detectors: boxes as mmdet merges them, masks by vote, in the original image's pixels."""
+"""Test-time augmentation of detectors: boxes are merged as in mmdet, masks by a vote."""
 
 from pathlib import Path
 
@@ -13,16 +13,17 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 from torch import nn
 
-import convnext_dense  # noqa: F401, I001  (before mmdet: it stands in for mmcv's compiled ops)
+import convnext_dense  # noqa: F401  (before mmdet: it stands in for mmcv's compiled ops)
 from convnext_dense.models.tta import DetTTAModel
 
-HEIGHT, WIDTH = 20, 30
+HEIGHT = 20
+WIDTH = 30
 TTA_CFG = dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
 DIMS = {'horizontal': [-1], 'vertical': [-2], 'diagonal': [-2, -1]}
 
 
 class Detector(nn.Module):
-    """Stands for a detector whose predictions a test gives itself."""
+    """Stands for a detector; the tests give its predictions themselves."""
 
     def test_step(self, data):
         raise NotImplementedError
@@ -46,7 +47,7 @@ def box_of(mask):
 
 
 def view(boxes, scores, labels, masks='boxes', flip=None):
-    """A detector's prediction for an image that was flipped before it: given as in the original, flipped here."""
+    """The prediction for a flipped view; boxes and masks are given for the original image."""
     boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     pred = InstanceData(
         bboxes=boxes, scores=torch.tensor(scores), labels=torch.tensor(labels, dtype=torch.long)
@@ -89,19 +90,19 @@ def test_a_flipped_view_is_flipped_back(model, flip):
 
 
 def test_masks_are_voted_by_views_that_saw_the_same_object(model):
-    wide, high = mask_of((2, 3, 10, 9)), mask_of((2, 3, 9, 9))
+    wide = mask_of((2, 3, 10, 9))
+    high = mask_of((2, 3, 9, 9))
     other = mask_of((20, 3, 28, 9))
     views = [
         view([[2, 3, 10, 9]], [0.9], [0], [wide]),
         view([[2, 3, 9, 9]], [0.5], [0], [high], flip='horizontal'),
         view([[2, 3, 9, 9], [20, 3, 28, 9]], [0.6, 0.3], [0, 0], [high, other]),
-        view([[2, 3, 10, 9]], [0.8], [1], [wide]),
-    ]  # another class: no vote, and kept beside
+        view([[2, 3, 10, 9]], [0.8], [1], [wide]),  # another class: kept, but has no vote
+    ]
     (merged,) = model.merge_preds([views])
     pred = merged.pred_instances
-    assert pred.labels.tolist() == [0, 1, 0] and pred.scores.tolist() == pytest.approx(
-        [0.9, 0.8, 0.3]
-    )
+    assert pred.labels.tolist() == [0, 1, 0]
+    assert pred.scores.tolist() == pytest.approx([0.9, 0.8, 0.3])
     assert torch.equal(pred.masks[0], high)  # 0.5 + 0.6 against 0.9
     assert torch.equal(pred.masks[1], wide) and torch.equal(pred.masks[2], other)
     (merged,) = model.merge_preds([views[:2]])
@@ -110,10 +111,10 @@ def test_masks_are_voted_by_views_that_saw_the_same_object(model):
 
 @pytest.mark.parametrize('flip', [None, *DIMS])
 def test_models_without_boxes_are_merged_by_their_masks(model, flip):
-    """SOLO and SOLOv2 give zeros for boxes."""
+    """SOLO and SOLOv2 return zeros as boxes."""
     views = [view(*THREE), view(*THREE, flip=flip)]
-    for one in views:
-        one.pred_instances.bboxes.zero_()
+    for sample in views:
+        sample.pred_instances.bboxes.zero_()
     (merged,) = model.merge_preds([views])
     assert_same(merged.pred_instances, view(*THREE).pred_instances)
     empty = view(
@@ -126,9 +127,10 @@ def test_models_without_boxes_are_merged_by_their_masks(model, flip):
     assert merged.pred_instances.bboxes.tolist() == [[0, 0, 0, 0], [2, 3, 10, 9]]
 
 
-def test_boxes_are_those_of_mmdet():
+def test_boxes_equal_mmdet():
     generator = torch.Generator().manual_seed(0)
-    views, plain = [], []
+    views = []
+    plain = []
     for flip in (None, 'horizontal', 'vertical', None):
         corner = torch.rand(40, 2, generator=generator) * 12
         boxes = torch.cat(
@@ -154,11 +156,8 @@ def test_without_masks_and_without_detections(model):
     (merged,) = model.merge_preds(
         [[view([], [], []), view([[5, 5, 5, 9]], [0.5], [0], flip='horizontal')]]
     )
-    assert merged.pred_instances.masks.shape == (
-        1,
-        HEIGHT,
-        WIDTH,
-    )  # a box without area overlaps nothing, itself too
+    # A box without area overlaps nothing, not even itself.
+    assert merged.pred_instances.masks.shape == (1, HEIGHT, WIDTH)
 
 
 def test_errors_say_what_to_write(model):
@@ -178,17 +177,14 @@ def test_errors_say_what_to_write(model):
 
 
 class PaintedDetector(nn.Module):
-    """Stands for a detector: finds the one bright rectangle, at the original image's size, as mmdet rescales."""
+    """Stands for a detector: finds the bright rectangle, in the size of the original image."""
 
     def test_step(self, data):
         samples = []
         for image, sample in zip(data['inputs'], data['data_samples'], strict=True):
-            mask = (
-                nn.functional.interpolate(image[None, :1].float(), sample.ori_shape, mode='area')[
-                    0, 0
-                ]
-                > 127
-            )
+            channel = image[None, :1].float()
+            resized = nn.functional.interpolate(channel, sample.ori_shape, mode='area')[0, 0]
+            mask = resized > 127
             boxes = box_of(mask)[None]
             sample.pred_instances = InstanceData(
                 bboxes=boxes, scores=torch.tensor([0.9]), labels=torch.tensor([0]), masks=mask[None]
@@ -197,8 +193,8 @@ class PaintedDetector(nn.Module):
         return samples
 
 
-def test_pipeline_of_coco_leads_every_view_back():
-    """The config's own tta_pipeline on an image with one rectangle off the middle: all six views agree on it."""
+def test_the_views_of_the_coco_config_agree():
+    """All six views of the config agree on a rectangle that is not in the middle of the image."""
     from mmcv.transforms import Compose
     from mmdet.utils import register_all_modules
 
@@ -208,7 +204,7 @@ def test_pipeline_of_coco_leads_every_view_back():
     truth[10:40, 20:80] = True
     load, augment = cfg.tta_pipeline
     load.type = 'LoadImageFromNDArray'
-    augment.transforms.pop(2)  # truth is not needed
+    augment.transforms.pop(2)  # loads the ground truth
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         pipeline = Compose(cfg.tta_pipeline)
         tta = MODELS.build(dict(cfg.tta_model, module=PaintedDetector()))
