@@ -241,12 +241,11 @@ def test_installed_command_reads_a_config_by_its_name(installed, tmp_path):
 
 @pytest.mark.slow
 def test_installed_command_trains_on_the_sample(installed, tmp_path):
-    options = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'model.backbone.arch=atto']
-    narrow = ['model.decode_head.channels=8', 'model.decode_head.in_channels=[40,80,160,320]']
-    args = ['upernet_convnext_t_ade20k', '--sample', '--cfg-options', *options, *narrow]
+    short = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'model.decode_head.channels=32']
+    args = ['upernet_convnext_t_ade20k', '--sample', '--cfg-options', *short]
     run = _run_installed(installed, 'train', *args, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    assert 'Done. ' in run.stdout
+    assert 'Done. ' in run.stdout and 'is not loaded' in run.stdout + run.stderr
     assert {path.name for path in tmp_path.iterdir()} == {'data', 'work_dirs'}
 
 

@@ -112,11 +112,3 @@ def test_errors_are_messages(args, words, folder, command, monkeypatch):
     Path('text.pth').write_text('no weights')
     out = command(*args, code=1)
     assert 'error: ' in out and words in out
-
-
-@pytest.mark.slow
-def test_sample_runs_the_real_config(folder, run_tool):
-    short = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'model.decode_head.channels=32']
-    config = 'upernet_convnext_t_ade20k'
-    out = run_tool('train', config, '--sample', '--cfg-options', *short, cwd=folder)
-    assert 'Done. ' in out and 'is not loaded' in out
