@@ -25,7 +25,7 @@ class Sample:
         counts: default number of pictures in each split, training first.
         version: raised whenever the pictures change, so that older samples are written again.
         write_split: ``write_split(root, split, count, seed)`` draws and writes a split.
-        config: the config that is made to learn from this sample.
+        config: name of the config that is made to learn from this sample.
         classes: names of what the pictures show, for configs that choose classes by name; empty
             if the choice is not checked.
         adapt: ``adapt(dataset, training)`` changes a config's data set, apart from ``data_root``,

@@ -34,6 +34,14 @@ def _seeded(seed: int) -> Iterator[None]:
         torch.set_rng_state(torch_state)
 
 
+def _choose(indices: int | Sequence[int], count: int) -> np.ndarray:
+    """Indices into ``count`` images; a number stands for that many, spread evenly."""
+    if isinstance(indices, int):
+        positions = np.linspace(0, count - 1, min(indices, count))
+        return positions.round().astype(int)
+    return np.asarray(indices)
+
+
 def _read_rgb(path: str) -> Image.Image:
     try:
         with Image.open(path) as file:
@@ -77,12 +85,10 @@ class ImageFolder(Dataset):
         # list would be copied, because reading one changes its reference count.
         self._paths = np.array(paths, dtype=bytes)
         self._labels = np.array(labels)
-        if isinstance(indices, int):
-            count = min(indices, len(paths))
-            indices = np.linspace(0, len(paths) - 1, count).round().astype(int)
         if indices is not None:
-            self._paths = self._paths[np.asarray(indices)]
-            self._labels = self._labels[np.asarray(indices)]
+            chosen = _choose(indices, len(paths))
+            self._paths = self._paths[chosen]
+            self._labels = self._labels[chosen]
         self.data_root = Path(data_root)
         self.transform = create_transform(**(transform or {}), normalize=False)
         class_names = get_class_names(data_root, wnids)

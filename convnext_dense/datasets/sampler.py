@@ -23,6 +23,8 @@ class SeedingSampler(DefaultSampler):
     mmengine's DistSamplerSeedHook, which is a default hook.
     """
 
+    num_samples: int  # of an epoch; set by DefaultSampler
+
     def keep_multiple_of(self, number: int) -> None:
         """Leave out the last samples of each epoch to keep a multiple of ``number``.
 

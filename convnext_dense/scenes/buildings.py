@@ -50,7 +50,9 @@ def _draw_windows(
             canvas.box(left, upper, right, lower, pane)
 
 
-def _draw_roof(canvas: Canvas, x0: float, x1: float, top: float, floor: float, roof) -> None:
+def _draw_roof(
+    canvas: Canvas, x0: float, x1: float, top: float, floor: float, roof: np.ndarray
+) -> None:
     """A pitched roof with courses of tiles."""
     rng = canvas.rng
     overhang = floor * 0.2

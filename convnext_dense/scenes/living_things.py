@@ -141,13 +141,14 @@ def draw_plant(canvas: Canvas, x: float, y: float, unit: float) -> None:
     canvas.shadow(x, y, height * 0.4, unit * 0.06)
     canvas.begin('plant', thing=True)
     angles = np.linspace(-1.25, 1.25, _PLANT_LEAVES)[rng.permutation(_PLANT_LEAVES)]
+    foot_point = np.array([x, foot])
     for number, angle in enumerate(angles):
         # A diamond from the foot to the tip, widest a little below its middle.
         length = height * rng.uniform(0.65, 0.9)
         tip = np.array([x + np.sin(angle) * length * 0.9, foot - np.cos(angle) * length])
-        middle = np.array([x, foot]) * 0.45 + tip * 0.55
+        middle = foot_point * 0.45 + tip * 0.55
         across = np.array([-np.cos(angle), -np.sin(angle)]) * (height * 0.11)
-        diamond = [(x, foot), middle + across, tip, middle - across]
+        diamond = np.stack([foot_point, middle + across, tip, middle - across])
         canvas.polygon(diamond, leaf * (0.6 + 0.07 * number))
     if rng.random() < 0.5:
         _draw_flowers(canvas, x, foot, height)

@@ -1,4 +1,4 @@
-"""``--sample`` on detectors: what it changes in our configs and in mmdet's own, and what it refuses."""
+"""``--sample`` on detectors: changes to our configs and to mmdet's, and what is refused."""
 
 from pathlib import Path
 
@@ -130,6 +130,6 @@ def test_other_classes_are_refused(tmp_path):
     for dataset in iter_datasets(cfg):
         dataset.metainfo = dict(classes=('nucleus',))
     with pytest.raises(
-        apis.ConfigError, match='scenes with person, car, .*; this config looks for nucleus'
+        apis.ConfigError, match=r'scenes with person, car, .*; this config looks for nucleus'
     ):
         apis.use_sample(cfg, tmp_path)

@@ -1,4 +1,4 @@
-"""Folders of images: labels, timm's transforms, and random numbers that depend on seed, epoch and index alone."""
+"""Folders of images: labels, timm's transforms, and random numbers by seed, epoch and index."""
 
 import random
 

@@ -26,7 +26,7 @@ def sample():
     }
 
 
-def test_a_scene_is_its_arguments():
+def test_the_same_arguments_give_the_same_scene():
     first, second = draw_scene(3, 'training', 5), draw_scene(3, 'training', 5)
     assert np.array_equal(first.image, second.image) and np.array_equal(first.ids, second.ids)
     assert first.regions == second.regions
@@ -39,7 +39,7 @@ def test_a_scene_is_its_arguments():
 
 
 def test_labels_are_those_of_this_version_of_the_sample():
-    """Red: the drawing has changed. Raise SAMPLE.version and note the new checksum here."""
+    """If this fails, the drawing has changed: raise the version and note the checksum."""
     checksum = 0
     for index in range(8):
         ids = draw_scene(0, 'training', index, SAMPLE_THINGS).ids
@@ -47,7 +47,7 @@ def test_labels_are_those_of_this_version_of_the_sample():
     assert checksum == CHECKSUMS[SAMPLE.version]
 
 
-def test_picture_and_regions_belong_together(sample):
+def test_picture_ids_and_regions_agree(sample):
     for scene, _ in sample['training']:
         assert scene.image.dtype == np.uint8 and scene.image.shape == (*scene.ids.shape, 3)
         assert scene.ids.shape[0] in HEIGHTS and scene.ids.shape[1] in WIDTHS
@@ -82,7 +82,7 @@ def test_pictures_vary(sample):
 
 
 def test_outlines_show_in_the_picture():
-    """The labels lie on what is drawn: colours jump more between neighbours of two regions than within one."""
+    """Colours differ more between pixels of two regions than within a region."""
     jumps = {True: [], False: []}
     for index in range(6):
         scene = draw_scene(0, 'training', index)
@@ -107,7 +107,7 @@ def test_every_class_has_a_fair_presence(sample):
 
 
 def test_colour_alone_does_not_solve_it(sample):
-    """The best class for each of 16^3 colours, counted on the training scenes, stays far below the 60 mIoU of a net."""
+    """The best class for each of 16^3 colours stays far below the 60 mIoU of a network."""
 
     def pixels(split):
         colours = (

@@ -17,7 +17,7 @@ def full(shape_and_window):
 def is_inside(points, x, y):
     """Even-odd rule, one pixel at a time."""
     inside = False
-    for (x0, y0), (x1, y1) in zip(points, [*points[1:], points[0]]):
+    for (x0, y0), (x1, y1) in zip(points, [*points[1:], points[0]], strict=True):
         if (y0 <= y) != (y1 <= y) and x < x0 + (y - y0) / (y1 - y0) * (x1 - x0):
             inside = not inside
     return inside
