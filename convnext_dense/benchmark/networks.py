@@ -120,6 +120,7 @@ PEERS = {
 }
 OURS = {
     'ours': Network(_build_ours, 'mmengine'),
+    'ours half': Network(partial(_build_ours, memory='half'), 'mmengine'),
     'ours low': Network(partial(_build_ours, memory='low'), 'mmengine'),
     'ours full': Network(partial(_build_ours, memory='full'), 'mmengine'),
     'ours inference': Network(_build_ours, 'mmengine', has_backward=False),

@@ -58,7 +58,7 @@ def write_record(path: Path, results: object, **facts: object) -> None:
 
 def describe_system() -> dict:
     """The CPU, the operating system and the versions of the packages that are compared."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         versions[package] = None
         # Where a package is found twice, the first one is imported.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,18 +37,18 @@ class Step:
         torch.manual_seed(0)
         if network is None:
             network = build(candidate.name, setup.arch, setup.drop_path_rate)
-        place = {
+        place: dict[str, Any] = {
             'device': setup.device,
             'memory_format': _MEMORY_FORMATS[candidate.memory_format],
         }
         self.setup = setup
-        self.network = network.to(**place)
+        self.network: Any = network.to(**place)
         self.network.train(setup.mode == 'train')
         if candidate.name == 'ours inference':
             self.network.optimize_for_inference()
         self.images = torch.randn(setup.shape).to(**place)
         self.is_compiled = bool(candidate.compile)
-        self.call = self.network
+        self.call: Callable = self.network
         if self.is_compiled:
             self.call = torch.compile(self.network, mode=candidate.compile)
         self._map_gradients: list[Tensor] = []
