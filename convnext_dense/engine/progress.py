@@ -30,7 +30,7 @@ from convnext_dense.registry import HOOKS
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Shows a bar for training, and one for validation or test, below the log lines of a terminal.
+    """Shows the progress of training, validation and test below the log lines of a terminal.
 
     Nothing is shown where stdout is no terminal and on ranks other than 0, so a log file or a pipe
     never gets control characters. While a bar is shown, the console log, ``print`` and warnings are

@@ -40,13 +40,14 @@ class TopKAccuracy(BaseMetric):
                 f'images {unlabeled[:3]} of the batch have no gt_label: accuracy needs labels'
             )
         scores = torch.stack([sample['pred_scores'] for sample in data_samples])  # (N, K)
-        labels = torch.tensor([int(sample['gt_label']) for sample in data_samples])  # (N,)
+        labels = torch.stack(
+            [torch.as_tensor(sample['gt_label'], device=scores.device) for sample in data_samples]
+        )  # (N,)
         largest_k = min(max(self.topk), scores.shape[1])
         # A NaN is ranked as the largest score, so a diverged network does not look right.
-        best = scores.topk(largest_k).indices.cpu()
-        hits = best == labels[:, None]  # (N, largest k)
-        for hit in hits:
-            self.results.append([bool(hit[:k].any()) for k in self.topk])
+        is_label = scores.topk(largest_k).indices == labels[:, None]  # (N, largest k)
+        hits = torch.stack([is_label[:, :k].any(dim=1) for k in self.topk], dim=1)
+        self.results += hits.tolist()  # a single copy from the device
 
     def compute_metrics(self, results: list[list[bool]]) -> dict[str, float]:
         means = torch.tensor(results, dtype=torch.float64).mean(dim=0) * 100

@@ -22,10 +22,10 @@ from convnext_dense.variants import Variant, get_variant
 class ConvNeXt(layers.ConvNeXt, BaseModule):
     """ConvNeXt V1 or V2 backbone: images (N, in_channels, H, W) -> normalized feature maps.
 
-    Each of ``out_indices`` gives one. Feature map k has the shape (N, dims[i], H / s, W / s) with
-    i = out_indices[k] and the stride s = 4 * 2^i = 4, 8, 16, 32, or ``output_stride`` where that is
-    smaller. The stages after the last of ``out_indices`` are not built, so every parameter has a
-    gradient and DistributedDataParallel does not need ``find_unused_parameters``.
+    Feature map k belongs to the stage i = out_indices[k]. Its shape is (N, dims[i], H / s, W / s)
+    with the stride s = 4 * 2^i = 4, 8, 16, 32, or ``output_stride`` where that is smaller. The
+    stages after the last of ``out_indices`` are not built, so every parameter has a gradient and
+    DistributedDataParallel does not need ``find_unused_parameters``.
 
     Args:
         arch, in_channels, drop_path_rate, layer_scale_init_value, frozen_stages, norm_eval,
