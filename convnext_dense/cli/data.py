@@ -1,6 +1,6 @@
 """Write the sample data, or check a data set that was downloaded.
 
-convnext-dense data sample                   # drawn scenes, in the layouts of the data sets
+convnext-dense data sample                   # drawn scenes, arranged as each data set is
 convnext-dense data ade20k --root data/ade/ADEChallengeData2016
 convnext-dense data coco --root data/coco
 convnext-dense data imagenet --root data/imagenet
