@@ -29,30 +29,34 @@ class ConvNeXtBlock(nn.Module):
 
     ::
 
-        y = pwconv2(grn(gelu(pwconv1(norm(dwconv(x))))))          dwconv: 7x7, one filter a channel; pwconv1: C -> 4C
-        x + drop_path(gamma * y)
+        y = pwconv2(grn(gelu(pwconv1(norm(dwconv(x))))))
+        out = x + drop_path(gamma * y)
 
-    V1 has ``gamma`` (layer scale) and no ``grn``; V2 has ``grn`` and no ``gamma``.
+    ``dwconv`` is 7x7 with one filter for each channel, ``pwconv1`` maps C -> 4C, ``pwconv2`` 4C ->
+    C. V1 has ``gamma`` (layer scale) and no ``grn``; V2 has ``grn`` and no ``gamma``.
 
     Args:
         dim: channels C.
-        drop_path: probability in [0, 1) of dropping the branch, for each sample by itself, while training.
-        layer_scale_init_value: initial ``gamma``; 0 builds none.
+        drop_path: probability in [0, 1) of dropping a sample's branch while training.
+        layer_scale_init_value: initial ``gamma``; 0 builds no layer scale.
         use_grn: build ``grn``.
         norm_eps: epsilon of ``norm``.
-        dilation: of ``dwconv``, in pixels of the map: its 49 taps lie this far apart. The weights are the same.
-        memory: what is kept for the backward pass; outputs and gradients are the same up to rounding. 'full': what
-            autograd keeps. 'half': the input, one more map and the hidden layer, half of 'full' or less. 'low': input
-            and map alone; the hidden layer is recomputed. 'auto': 'half', or 'full' for maps on a CPU that are so small
-            that 'full' is faster. Always runs as 'full': a block that is dilated, traced, compiled, exported or inside
-            a transform of torch.func, or of which a part was replaced or has hooks; :meth:`why_full` tells.
-        residual_dtype: of the result under autocast; None promotes as torch does, to fp32 where there is ``gamma``.
+        dilation: distance of the 49 taps of ``dwconv`` in pixels of the map.
+        memory: memory mode, what is kept for the backward pass: 'full' is what autograd keeps;
+            'half' the input, one more map and the hidden layer; 'low' the input and one more map,
+            the hidden layer is recomputed; 'auto' is 'half', except for small maps on a CPU, where
+            'full' is faster. Outputs and gradients are the same up to rounding. Some blocks always
+            fall back to 'full', for instance dilated or compiled ones; :meth:`why_full` gives the
+            reasons.
+        residual_dtype: dtype of the result under autocast: 'float32', 'bfloat16', 'float16' or the
+            torch.dtype. None is torch's promotion, fp32 where there is ``gamma``.
 
     Raises:
-        ValueError: ``memory`` or ``residual_dtype`` is none of these.
+        ValueError: ``memory`` or ``residual_dtype`` is not one of these values.
 
-    Source: arXiv:2201.03545 figure 4, arXiv:2301.00808 figure 5; facebookresearch/ConvNeXt models/convnext.py:Block
-    @ 048efce; facebookresearch/ConvNeXt-V2 models/convnextv2.py:Block @ 2553895.
+    Source: arXiv:2201.03545 figure 4, arXiv:2301.00808 figure 5; facebookresearch/ConvNeXt
+    models/convnext.py:Block @ 048efce; facebookresearch/ConvNeXt-V2 models/convnextv2.py:Block @
+    2553895.
     """
 
     def __init__(
@@ -72,8 +76,8 @@ class ConvNeXtBlock(nn.Module):
             raise ValueError(f"memory must be 'auto', 'full', 'half' or 'low'; got {memory!r}")
         if residual_dtype not in (None, *RESIDUAL_DTYPES, *RESIDUAL_DTYPES.values()):
             raise ValueError(
-                "residual_dtype must be None (torch's promotion), 'float32', 'bfloat16' or 'float16'; "
-                f'got {residual_dtype!r}'
+                "residual_dtype must be None (torch's promotion), 'float32', 'bfloat16' or "
+                f"'float16'; got {residual_dtype!r}"
             )
         self.memory = memory
         self.residual_dtype = (
@@ -90,8 +94,9 @@ class ConvNeXtBlock(nn.Module):
         self.pwconv2 = nn.Linear(4 * dim, dim)
         gamma = torch.full((dim,), float(layer_scale_init_value))
         self.gamma = nn.Parameter(gamma) if layer_scale_init_value > 0 else None
-        # The stride of an axis of one is free: this is the one that gradients of channels-last maps come with, and
-        # DistributedDataParallel copies and warns when the two differ.
+        # The stride of an axis of length 1 is arbitrary. This is the one that gradients of
+        # channels-last maps have; DistributedDataParallel copies and warns where the strides of
+        # weight and gradient differ.
         self.dwconv.weight = nn.Parameter(
             self.dwconv.weight.detach().as_strided((dim, 1, 7, 7), (49, 1, 7, 1))
         )
@@ -128,17 +133,17 @@ class ConvNeXtBlock(nn.Module):
         return x + self.drop_path(y)
 
     def why_full(self, x: Tensor) -> list[str]:
-        """The reasons why the block runs as with memory mode 'full' for input ``x``; empty: it does not.
+        """The reasons why the block would fall back to 'full' for ``x``; empty if it would not.
 
-        Tells about a call in the present context: under ``torch.no_grad()`` or autocast the answer may differ.
+        The answer depends on the context: it may differ under ``torch.no_grad()`` or autocast.
         """
         return list(path.why_full(self, x, path.autocast_dtype(x)))
 
     def parameters_by_name(self) -> BlockParameters:
-        """All parameters that the block's formula names; None for those that it does not have."""
+        """The parameters in the block's formula; None for those that the block does not have."""
         return BlockParameters(
             dwconv_weight=self.dwconv.weight,
-            dwconv_bias=self.dwconv.bias,
+            dwconv_bias=self.dwconv.bias,  # type: ignore[arg-type]  # None is refused in path.py
             norm_weight=self.norm.weight,
             norm_bias=self.norm.bias,
             pwconv1_weight=self.pwconv1.weight,
@@ -179,11 +184,16 @@ class ConvNeXtBlock(nn.Module):
             self._packed = PackedBlock(parameters, settings)
         return self._packed
 
-    def train(self, mode: bool = True):
+    def set_optimized(self, enabled: bool) -> None:
+        """Allow packed weights wherever :func:`path.choose_path` finds that they can be used."""
+        self.optimized = enabled
+        self._packed = None
+
+    def train(self, mode: bool = True) -> ConvNeXtBlock:
         if mode:
             self._packed = None
         return super().train(mode)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict:
         # The tensors of oneDNN can be neither copied nor saved.
         return self.__dict__ | {'_packed': None}

@@ -1,8 +1,8 @@
-"""The block as one autograd function that keeps little for its backward pass and recomputes the rest."""
+"""The block as an autograd function that keeps little and recomputes the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,7 +14,7 @@ from convnext_dense.ops import get_ops
 
 
 class BlockParameters(NamedTuple):
-    """The parameters of a block; ``gamma``, or ``grn_gamma`` and ``grn_beta``, are None where it has none."""
+    """The parameters of a block: without GRN, or without layer scale, those are None."""
 
     dwconv_weight: Tensor
     dwconv_bias: Tensor
@@ -50,7 +50,7 @@ class BlockSettings(NamedTuple):
 def run_memory_saving(
     x: Tensor, scale: Tensor | None, settings: BlockSettings, parameters: BlockParameters
 ) -> Tensor:
-    """The block's result for a contiguous map; see :class:`MemorySavingBlock` for formulas and what is kept.
+    """The block's result for a contiguous map; :class:`MemorySavingBlock` gives the formulas.
 
     Args:
         x: (N, H, W, C), contiguous.
@@ -93,11 +93,12 @@ class MemorySavingBlock(torch.autograd.Function):
         dgamma = sum_k (P * W2)_ck + b2 * s;  dW2 = gamma * P;  db2 = gamma * s
         dW1 = sum dh a^T;  db1 = sum dh
 
-    dgamma follows from P, so the output of W2 is not kept. LayerNorm and GELU are recomputed. Where the device's
-    operations ask for it, everything between y and dy runs over tiles of pixels, except with GRN, which needs whole
-    maps.
+    dgamma follows from P, so the output of W2 is not kept. LayerNorm and GELU are recomputed. Where
+    the device's operations ask for it, everything between y and dy runs over tiles of pixels,
+    except with GRN, which needs whole maps.
 
-    Source: arXiv:2201.03545 figure 4, arXiv:2301.00808 figure 5; the backward pass is derived from them.
+    Source: arXiv:2201.03545 figure 4, arXiv:2301.00808 figure 5; the backward pass is derived from
+    them.
     """
 
     @staticmethod
@@ -111,8 +112,9 @@ class MemorySavingBlock(torch.autograd.Function):
     def backward(ctx, dout):
         if torch.is_grad_enabled() or torch_private.is_batched(dout):
             raise RuntimeError(
-                "memory='half' and memory='low' have neither second derivatives (create_graph=True) "
-                "nor batched ones (is_grads_batched=True): build the model with memory='full' for them"
+                "memory='half' and memory='low' have neither second derivatives "
+                '(create_graph=True) nor batched ones (is_grads_batched=True): build the model '
+                "with memory='full' for them"
             )
         x, y, scale, *rest = ctx.saved_tensors
         w = BlockParameters(*rest[: len(BlockParameters._fields)])
@@ -130,8 +132,8 @@ class MemorySavingBlock(torch.autograd.Function):
             if needs_parameters:
                 grads = layers.parameter_grads()
                 dweight, grads['dwconv_bias'] = ops.depthwise_weight_grad(dy, x)
-                # In the strides of the weight, of its axis of length 1 too: DistributedDataParallel warns and copies
-                # where they differ.
+                # In the strides of the weight, also of its axis of length 1: where they differ,
+                # DistributedDataParallel copies and warns.
                 grads['dwconv_weight'] = torch.empty_like(w.dwconv_weight).copy_(dweight)
             if needs_x:
                 dx = ops.depthwise_input_grad(dy, w.dwconv_weight, dout)  # (N, H, W, C)
@@ -141,7 +143,7 @@ class MemorySavingBlock(torch.autograd.Function):
 def _forward(
     x: Tensor, scale: Tensor | None, settings: BlockSettings, w: BlockParameters
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """The result; and what the backward pass needs: x and y in the branch's dtype, and the tiles of h."""
+    """The result, and what the backward pass needs: x, y and the tiles of h."""
     with torch.autocast(x.device.type, enabled=False):
         residual = x.to(settings.result_dtype)
         branch_x = x.to(settings.dtype)
@@ -153,7 +155,16 @@ def _forward(
 
 
 class _PointwiseLayers:
-    """The block between y and its result, for a tile of M pixels, or for a whole map with (N, H, W) in place of M."""
+    """The block from y to its result, on a tile of M pixels.
+
+    Whole maps are passed as (N, H, W, ...) instead of (M, ...).
+
+    Args:
+        w: the block's parameters.
+        settings: the block's settings.
+        hidden: the tiles of h: those that the forward pass kept, or an empty list for it to fill.
+        needs_parameters: compute gradients w.r.t. the parameters in the backward pass.
+    """
 
     def __init__(
         self,
@@ -175,13 +186,13 @@ class _PointwiseLayers:
         self.sums: dict[str, Tensor] = {}
 
     def forward(self, index: int, residual: Tensor, y: Tensor, scale: Tensor | None) -> Tensor:
-        """residual + scale * gamma * pwconv2(grn(gelu(pwconv1(norm(y))))); appends h to ``hidden``."""
+        """Add the branch to ``residual``; append h to ``hidden`` if the settings say so."""
         ops, w, settings = self.ops, self.w, self.settings
         a, _, _ = ops.layer_norm(y, w.norm_weight, w.norm_bias, settings.norm_eps)  # (M, C)
         r, h = ops.linear_gelu(a, self.weight1, self.bias1, settings.keep_hidden)  # (M, 4C) each
         if h is not None:
             self.hidden.append(h)
-        if w.grn_gamma is not None:
+        if w.grn_gamma is not None and w.grn_beta is not None:
             r = ops.global_response_norm(r, w.grn_gamma, w.grn_beta, settings.grn_eps)
         return ops.linear_residual(r, self.weight2, self.bias2, w.gamma, scale, residual)  # (M, C)
 
@@ -189,15 +200,12 @@ class _PointwiseLayers:
         """The gradient w.r.t. y; adds to ``sums`` if gradients w.r.t. parameters are needed."""
         ops, w, settings = self.ops, self.w, self.settings
         a, mean, rstd = ops.layer_norm(y, w.norm_weight, w.norm_bias, settings.norm_eps)  # (M, C)
-        if settings.keep_hidden:
-            h = self.hidden[index]  # (M, 4C)
-        else:
-            h = ops.linear(a, self.weight1, self.bias1)  # (M, 4C)
+        h = self._hidden_layer(index, a)  # (M, 4C)
         r = F.gelu(h)  # (M, 4C)
 
         do = self._scaled(dout, scale)  # (M, C)
         dg = ops.linear_input_grad(self._times_gamma(do), self.weight2)  # (M, 4C)
-        if w.grn_gamma is not None:
+        if w.grn_gamma is not None and w.grn_beta is not None:
             g = r
             r = ops.global_response_norm(g, w.grn_gamma, w.grn_beta, settings.grn_eps)
             dg, *grn_grads = ops.global_response_norm_backward(dg, g, w.grn_gamma, settings.grn_eps)
@@ -227,12 +235,17 @@ class _PointwiseLayers:
             grads['pwconv2_bias'] = w.gamma * s  # (C,)
         return grads
 
+    def _hidden_layer(self, index: int, a: Tensor) -> Tensor:
+        """The hidden layer h (M, 4C) of a tile, kept or recomputed."""
+        if self.settings.keep_hidden:
+            return self.hidden[index]
+        return self.ops.linear(a, self.weight1, self.bias1)
+
     def _scaled(self, dout: Tensor, scale: Tensor | None) -> Tensor:
-        """do = scale * dout, in the dtype of the product P."""
+        """The product scale * dout, in the dtype for the sum P."""
         if scale is not None:
             dout = dout * scale
-        # fp16 holds neither gamma's 1e-6 nor what P sums up before gamma is multiplied in: with a GradScaler's factor
-        # that exceeds 65504.
+        # A GradScaler multiplies dout by up to 2^16: without gamma, P exceeds 65504 in fp16.
         if self.settings.dtype == torch.float16 and self.w.gamma is not None:
             return dout.to(torch.float32)
         return dout.to(self.settings.dtype)
@@ -242,7 +255,7 @@ class _PointwiseLayers:
             return do
         return (do * self.w.gamma).to(self.settings.dtype)
 
-    def _add(self, names, parts) -> None:
+    def _add(self, names: Sequence[str], parts: Sequence[Tensor]) -> None:
         """Add a tile's part to each named sum."""
         for name, part in zip(names, parts, strict=True):
             if name in self.sums:
@@ -251,27 +264,32 @@ class _PointwiseLayers:
                 self.sums[name] = part
 
 
-def _in_tiles(function: Callable[..., Tensor], size: int | None, *maps: Tensor | None) -> Tensor:
+def _in_tiles(
+    function: Callable[..., Tensor], size: int | None, first: Tensor, *others: Tensor | None
+) -> Tensor:
     """Call ``function`` on tiles of the maps and join the maps that it returns.
 
     Args:
         function: takes the tile's index and a tile (M, C) of each map, and returns a tile (M, C).
-        size: M, pixels of a tile; None, or as many pixels as there are, passes the maps as they are.
-        maps: (N, H, W, C) the first one, and others that broadcast to its pixels; or None, which is passed on.
+        size: M, pixels of a tile. None, or at least as many as the map has, passes whole maps.
+        first: (N, H, W, C).
+        others: more maps, which broadcast to the pixels of ``first``; None is passed on as it is.
 
     Returns:
         (N, H, W, C).
     """
-    shape = maps[0].shape
+    shape = first.shape
     pixels = shape[:-1].numel()
     if size is None or pixels <= size:
-        return function(0, *maps)
-    rows = [None if m is None else m.expand(*shape[:-1], -1).reshape(pixels, -1) for m in maps]
-    joined = None
+        return function(0, first, *others)
+    rows: list[Tensor | None] = []  # (N * H * W, ...) of each map
+    for m in (first, *others):
+        rows.append(None if m is None else m.expand(*shape[:-1], -1).reshape(pixels, -1))
+    joined = torch.empty(0)
     for index, start in enumerate(range(0, pixels, size)):
         tile = function(index, *[m if m is None else m[start : start + size] for m in rows])
-        if joined is None:
-            joined = tile.new_empty(pixels, tile.shape[-1])
+        if index == 0:
+            joined = tile.new_empty(pixels, tile.shape[-1])  # only now its dtype is known
         joined[start : start + size] = tile
     return joined.view(*shape[:-1], -1)
 

@@ -1,58 +1,66 @@
-"""The ConvNeXt trunk: stem, stages with downsampling between them, one map for each stage."""
+"""The ConvNeXt trunk: stem, stages of blocks, downsampling between them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from convnext_dense.layers.block import ConvNeXtBlock
-from convnext_dense.layers.norm import LayerNorm2d
+from convnext_dense.layers.downsample import make_downsample, make_stem
 from convnext_dense.layers.path import active_transforms
-from convnext_dense.variants import get_variant
+from convnext_dense.variants import Variant, get_variant
 
 
 class ConvNeXt(nn.Module):
-    """ConvNeXt V1 or V2 trunk: (N, in_channels, H, W) -> one raw map a stage, (N, dims[i], H / s, W / s).
+    """ConvNeXt V1 or V2 trunk: images (N, in_channels, H, W) -> one raw map for each stage.
 
-    The stride s of stage i is 4*2^i, and no more than ``output_stride`` where that is 8 or 16. Sides that are not
-    multiples of the stride are rounded down, as the authors' convolutions do. The maps come in the memory format of the
-    input, contiguous or channels_last; inside, everything is channels_last.
+    Map i has shape (N, dims[i], H / s, W / s). Its stride s is 4 * 2^i, but at most
+    ``output_stride`` where that is 8 or 16. Sides that are not multiples of the stride are rounded
+    down, as by the authors' convolutions. The maps have the memory format of the input, contiguous
+    or channels_last; inside, everything is channels_last.
 
     Args:
         arch: name in ``VARIANTS``, ``dict(depths=..., dims=..., use_grn=...)`` or a ``Variant``.
         in_channels: channels of the input image.
-        num_stages: stages to build, from the first; None builds all. Drop-path rates are those of the whole arch.
-        drop_path_rate: stochastic depth in [0, 1): rises linearly from 0 at the first block to this at the last.
-        layer_scale_init_value: initial layer scale; 0 builds none; None takes the arch's own (1e-6 V1, none V2).
-        frozen_stages: the first ``frozen_stages`` stages, each with the stem or downsampling before it, get no
-            gradient and stay in eval mode, also after ``.train()``; 0 or less freezes nothing.
-        norm_eval: keep every normalization layer in eval mode. LayerNorm behaves the same in both modes: the
-            argument is here for configs written for other backbones.
-        with_cp: recompute each block in the backward pass (non-reentrant checkpointing) to save memory.
-        output_stride: 8 or 16 keeps all later maps at that stride: a downsampling that would pass it has stride 1, and
-            the dilation of what follows doubles instead, so that each weight sees the same distances in the image.
-            Parameters and their shapes stay. 32 is the published network: nothing is dilated.
-        memory: 'default', 'low' or 'plain': what each block keeps for the backward pass; see
-            :class:`ConvNeXtBlock`. 'low' also computes stem and downsampling again. Outputs and gradients are the same;
-            rely on 'plain' alone for second derivatives. Dilated, compiled and exported networks run as 'plain', and
-            'default' on a CPU's small maps.
-        residual_dtype: of the maps between blocks under autocast: None is torch's promotion, as in other libraries
-            (fp32 in V1); 'bfloat16' or 'float16' take less memory and round the sum after every
-            block, fp16 ends at 65504; 'float32'.
+        num_stages: stages to build, from the first; None builds all. Drop path rates are those of
+            the whole arch.
+        drop_path_rate: in [0, 1): drop path rises linearly from 0 at the first block to this rate
+            at the last.
+        layer_scale_init_value: initial layer scale; 0 builds none; None is the arch's default
+            (1e-6 in V1, none in V2).
+        frozen_stages: the first ``frozen_stages`` stages, each with the stem or downsampling before
+            it, get no gradient and stay in eval mode, also after ``.train()``; 0 or less freezes
+            nothing.
+        norm_eval: keep every normalization layer in eval mode. LayerNorm behaves the same in both
+            modes: the argument is here for configs written for other backbones.
+        with_cp: recompute each block in the backward pass (non-reentrant checkpointing) to save
+            memory.
+        output_stride: 32 is the published network. 8 or 16 limits the stride of all maps: a
+            downsampling that would exceed it has stride 1, and the dilation of the stages after it
+            doubles instead, so that each weight sees the same distances in the image. Parameters
+            and their shapes do not change.
+        memory: memory mode of the blocks, 'auto', 'full', 'half' or 'low'; see
+            :class:`ConvNeXtBlock`. 'low' also recomputes stem and downsampling. Outputs and
+            gradients are the same; second derivatives need 'full'.
+        residual_dtype: dtype of the maps between blocks under autocast. None is torch's promotion,
+            as in other libraries (fp32 in V1); 'bfloat16' or 'float16' take less memory and round
+            the sum after every block, fp16 overflows at 65504; 'float32'.
 
     Raises:
-        ValueError: an argument out of range, or layer scale asked for together with GRN.
+        ValueError: an argument is out of range, or layer scale is combined with GRN.
 
-    Source: arXiv:2201.03545 section 2, arXiv:2301.00808 section 3; facebookresearch/ConvNeXt models/convnext.py @
-    048efce; facebookresearch/ConvNeXt-V2 models/convnextv2.py @ 2553895. Parameter names are theirs. Dilation as in
-    huggingface/pytorch-image-models timm/models/convnext.py:ConvNeXt @ v1.0.31, with equal outputs.
+    Source: arXiv:2201.03545 section 2, arXiv:2301.00808 section 3; facebookresearch/ConvNeXt
+    models/convnext.py @ 048efce; facebookresearch/ConvNeXt-V2 models/convnextv2.py @ 2553895.
+    Parameter names are theirs. Dilation as in huggingface/pytorch-image-models
+    timm/models/convnext.py:ConvNeXt @ v1.0.31, with equal outputs.
     """
 
     def __init__(
         self,
-        arch='tiny',
+        arch: str | Mapping | Variant = 'tiny',
         in_channels: int = 3,
         *,
         num_stages: int | None = None,
@@ -67,106 +75,109 @@ class ConvNeXt(nn.Module):
     ):
         super().__init__()
         self.variant = get_variant(arch)
-        self.depths, self.dims = self.variant.depths, self.variant.dims
+        self.depths = self.variant.depths
+        self.dims = self.variant.dims
         self.in_channels = in_channels
         self.num_stages = len(self.depths) if num_stages is None else num_stages
-        self.frozen_stages, self.norm_eval, self.with_cp = frozen_stages, norm_eval, with_cp
-        self.output_stride, self.memory = output_stride, memory
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.with_cp = with_cp
+        self.output_stride = output_stride
+        self.memory = memory
         if layer_scale_init_value is None:
             layer_scale_init_value = self.variant.layer_scale_init_value
         self._check_arguments(drop_path_rate, layer_scale_init_value)
 
-        channels = (in_channels, *self.dims)
-        eps = self.variant.norm_eps
-        self.downsample_layers = nn.ModuleList(
-            _make_stem(*channels[:2], eps)
-            if i == 0
-            else _make_downsample(
-                channels[i], channels[i + 1], eps, self.dilations[i - 1], self.dilations[i]
-            )
-            for i in range(self.num_stages)
-        )
-        drop_path = iter(_drop_path_rates(drop_path_rate, sum(self.depths)))
-        self.stages = nn.ModuleList(
-            nn.Sequential(
-                *(
-                    ConvNeXtBlock(
-                        self.dims[i],
-                        drop_path=next(drop_path),
-                        use_grn=self.variant.use_grn,
-                        layer_scale_init_value=layer_scale_init_value,
-                        norm_eps=eps,
-                        dilation=self.dilations[i],
-                        memory=memory,
-                        residual_dtype=residual_dtype,
-                    )
-                    for _ in range(self.depths[i])
+        self.downsample_layers = nn.ModuleList()
+        self.stages = nn.ModuleList()
+        drop_paths = _drop_path_rates(drop_path_rate, sum(self.depths))
+        for i in range(self.num_stages):
+            self.downsample_layers.append(self._make_downsample(i))
+            first = sum(self.depths[:i])
+            blocks = [
+                ConvNeXtBlock(
+                    self.dims[i],
+                    drop_path=drop_path,
+                    use_grn=self.variant.use_grn,
+                    layer_scale_init_value=layer_scale_init_value,
+                    norm_eps=self.variant.norm_eps,
+                    dilation=self.dilations[i],
+                    memory=memory,
+                    residual_dtype=residual_dtype,
                 )
-            )
-            for i in range(self.num_stages)
-        )
+                for drop_path in drop_paths[first : first + self.depths[i]]
+            ]
+            self.stages.append(nn.Sequential(*blocks))
         self.apply(_init_weights)
         self._freeze()
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Input pixels for each pixel of a stage's map: (4, 8, 16, 32) for four stages that are not dilated."""
+        """Stride of each stage's map in pixels of the image: (4, 8, 16, 32) without dilation."""
         return tuple(4 * 2**i // dilation for i, dilation in enumerate(self.dilations))
 
     @property
     def dilations(self) -> tuple[int, ...]:
-        """Of each stage's depthwise convolutions: (1, 1, 1, 2) for ``output_stride`` 16, (1, 1, 2, 4) for 8."""
-        dilated = self.output_stride < 32
-        return tuple(
-            max(4 * 2**i // self.output_stride, 1) if dilated else 1 for i in range(self.num_stages)
-        )
+        """Dilation of each stage: (1, 1, 1, 2) for ``output_stride`` 16, (1, 1, 2, 4) for 8."""
+        if self.output_stride == 32:
+            return (1,) * self.num_stages
+        return tuple(max(4 * 2**i // self.output_stride, 1) for i in range(self.num_stages))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         return in_memory_format_of(x, self.forward_stages(x))
 
     def forward_stages(self, x: Tensor) -> list[Tensor]:
-        """The raw map of every built stage, (N, dims[i], H / strides[i], W / strides[i]), channels_last strides."""
+        """The raw map of every built stage, as in ``forward``, with channels_last strides."""
         self._check_input(x)
         x = x.contiguous(memory_format=torch.channels_last)
-        low = self.memory == 'low' and torch.is_grad_enabled() and not list(active_transforms())
+        recompute_downsample = (
+            self.memory == 'low' and torch.is_grad_enabled() and not active_transforms()
+        )
+        recompute_blocks = self.with_cp and self.training
         maps = []
-        for downsample, stage in zip(self.downsample_layers, self.stages):
-            x = (
-                checkpoint(downsample, x, use_reentrant=False, preserve_rng_state=False)
-                if low
-                else downsample(x)
-            )
-            for block in stage:
-                x = (
-                    checkpoint(block, x, use_reentrant=False)
-                    if self.with_cp and self.training
-                    else block(x)
-                )
+        for downsample, stage in zip(self.downsample_layers, self.stages, strict=True):
+            if recompute_downsample:
+                # There is no dropout in it, so the state of the random generator need not be kept.
+                x = checkpoint(downsample, x, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = downsample(x)
+            for block in stage.children():
+                if recompute_blocks:
+                    x = checkpoint(block, x, use_reentrant=False)
+                else:
+                    x = block(x)
             maps.append(x)
         return maps
 
-    def optimize_for_inference(self, enabled: bool = True):
-        """Go to eval mode and run every block, while no gradients are asked for, in its fastest form on a CPU.
+    def optimize_for_inference(self, enabled: bool = True) -> ConvNeXt:
+        """Switch to eval mode, and on a CPU to packed weights wherever gradients are disabled.
 
-        LayerNorm's affine part and layer scale are multiplied into the products, weights are packed for oneDNN, GELU
-        and residual sum become parts of the products: the same maps up to rounding (1e-5). Parameters stay as they are,
-        and packed weights are made again when one has changed, also through ``.data``: each forward pass compares the
-        sums of the bits of every row (an exchange of two weights of a row would pass). Weights are packed for a size of
-        image when it comes again. ``train()`` lets go of the packed weights, which take two to three times the memory
-        of the blocks' parameters; ``optimize_for_inference(False)`` goes back for good. On other devices, and where a
-        CPU's map is so small that 'plain' is faster, nothing changes.
+        LayerNorm's affine part and layer scale are multiplied into the pointwise layers, whose
+        weights are packed for oneDNN; GELU and residual sum become part of the products. The maps
+        are the same up to rounding (1e-5), and the parameters do not change.
+
+        Packed weights are made when an image size comes for the second time. Each forward pass
+        checks whether a parameter has changed, also through ``.data``, and then packs again. Not
+        detected: permuting elements within a row of a matrix. The packed weights take two to three
+        times the memory of the blocks' parameters; ``train()`` frees them.
+
+        On other devices, in memory mode 'full', and for maps so small that 'auto' runs them as
+        'full', nothing changes.
+
+        Args:
+            enabled: False goes back to the parameters for good.
         """
         for module in self.modules():
             if isinstance(module, ConvNeXtBlock):
-                module.optimized, module._packed = enabled, None
+                module.set_optimized(enabled)
         return self.eval()
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> ConvNeXt:
         super().train(mode)
         self._freeze()
         return self
 
-    def _freeze(self):
+    def _freeze(self) -> None:
         for i in range(self.frozen_stages):
             for module in (self.downsample_layers[i], self.stages[i]):
                 module.eval().requires_grad_(False)
@@ -175,7 +186,19 @@ class ConvNeXt(nn.Module):
                 if isinstance(module, nn.LayerNorm):
                     module.eval()
 
-    def _check_arguments(self, drop_path_rate: float, layer_scale_init_value: float):
+    def _make_downsample(self, stage: int) -> nn.Sequential:
+        eps = self.variant.norm_eps
+        if stage == 0:
+            return make_stem(self.in_channels, self.dims[0], eps)
+        return make_downsample(
+            self.dims[stage - 1],
+            self.dims[stage],
+            eps,
+            dilation_before=self.dilations[stage - 1],
+            dilation=self.dilations[stage],
+        )
+
+    def _check_arguments(self, drop_path_rate: float, layer_scale_init_value: float) -> None:
         if not 1 <= self.num_stages <= len(self.depths):
             raise ValueError(
                 f'num_stages must be in 1..{len(self.depths)} for depths {self.depths}; '
@@ -192,26 +215,28 @@ class ConvNeXt(nn.Module):
             raise ValueError(f'drop_path_rate is a probability in [0, 1); got {drop_path_rate}')
         if layer_scale_init_value < 0:
             raise ValueError(
-                f'layer_scale_init_value must be 0 (no layer scale) or more; got {layer_scale_init_value}'
+                'layer_scale_init_value must be 0 (no layer scale) or more; '
+                f'got {layer_scale_init_value}'
             )
         if layer_scale_init_value > 0 and self.variant.use_grn:
             raise ValueError(
-                'ConvNeXt V2 has GRN in place of layer scale: use layer_scale_init_value=0 (or leave it '
-                f'out) with use_grn=True; got {layer_scale_init_value}'
+                'ConvNeXt V2 has GRN in place of layer scale: use layer_scale_init_value=0 '
+                f'(or leave it out) with use_grn=True; got {layer_scale_init_value}'
             )
         if self.frozen_stages > self.num_stages:
             raise ValueError(
-                f'frozen_stages must be at most {self.num_stages}, the number of stages that are built; '
-                f'got {self.frozen_stages}'
+                f'frozen_stages must be at most {self.num_stages}, the number of stages that are '
+                f'built; got {self.frozen_stages}'
             )
 
-    def _check_input(self, x: Tensor):
+    def _check_input(self, x: Tensor) -> None:
         if torch.jit.is_tracing() or torch.compiler.is_compiling():
-            return  # sizes are symbols here; a comparison would fix them
+            return  # a branch on a size would be baked into the trace
         if x.dim() != 4 or x.shape[1] != self.in_channels:
             raise ValueError(
-                f'expected a batch of images (N, {self.in_channels}, H, W); got shape {tuple(x.shape)}. '
-                'A single image needs a batch dimension: x[None]; other channels need in_channels=...'
+                f'expected a batch of images (N, {self.in_channels}, H, W); '
+                f'got shape {tuple(x.shape)}. A single image needs a batch dimension: x[None]; '
+                'other channels need in_channels=...'
             )
         stride = self.strides[-1]
         if min(x.shape[2:]) < stride:
@@ -221,46 +246,20 @@ class ConvNeXt(nn.Module):
             )
 
 
-def _make_stem(in_channels: int, dim: int, eps: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, dim, kernel_size=4, stride=4), LayerNorm2d(dim, eps=eps)
-    )
-
-
-def _make_downsample(
-    in_dim: int, dim: int, eps: float, dilation_before: int, dilation: int
-) -> nn.Sequential:
-    """Halves the sides where the dilation stays; keeps them where it grows."""
-    if dilation == dilation_before:
-        conv = nn.Conv2d(in_dim, dim, kernel_size=2, stride=2)
-    else:
-        conv = _SameSizeConv2d(in_dim, dim, kernel_size=2, dilation=dilation_before)
-    return nn.Sequential(LayerNorm2d(in_dim, eps=eps), conv)
-
-
-class _SameSizeConv2d(nn.Conv2d):
-    """2 x 2 convolution of stride 1 between zeros, as many as keep the sides; the odd one comes last.
-
-    torch's ``padding='same'`` gives the same, but warns: the kernel is even.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        before, behind = self.dilation[0] // 2, (self.dilation[0] + 1) // 2
-        return super().forward(F.pad(x, (before, behind, before, behind)))
-
-
 def _drop_path_rates(last: float, num_blocks: int) -> list[float]:
     return [last * i / max(num_blocks - 1, 1) for i in range(num_blocks)]
 
 
-def _init_weights(module: nn.Module):
-    """The authors' initialization: normal of standard deviation 0.02 cut at 2, biases zero."""
+def _init_weights(module: nn.Module) -> None:
+    """The authors' initialization: normal with standard deviation 0.02 cut at 2, biases zero."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def in_memory_format_of(x: Tensor, maps: list[Tensor]) -> tuple[Tensor, ...]:
+    """The maps in the memory format of ``x``: unchanged if channels_last, else contiguous."""
     if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
         return tuple(maps)
     return tuple(y.contiguous() for y in maps)

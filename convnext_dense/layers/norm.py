@@ -9,10 +9,11 @@ from convnext_dense.ops import TORCH_OPS
 class LayerNorm2d(nn.LayerNorm):
     """LayerNorm over C of a map (N, C, H, W), each pixel by itself.
 
-    Effect on memory: works on channels-last strides without a copy and returns channels-last strides.
+    Works on channels-last strides without a copy, and returns channels-last strides.
 
-    Source: facebookresearch/ConvNeXt models/convnext.py:LayerNorm(data_format='channels_first') @ 048efce.
-    Differs: fp32 statistics for fp16 and bf16 maps; the original squares in fp16 and can return zeros.
+    Source: facebookresearch/ConvNeXt models/convnext.py:LayerNorm(data_format='channels_first') @
+    048efce. Differs: fp32 statistics for fp16 and bf16 maps; the original squares in fp16 and can
+    return zeros.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -21,10 +22,16 @@ class LayerNorm2d(nn.LayerNorm):
 
 
 class GlobalResponseNorm(nn.Module):
-    """Global Response Normalization of (N, H, W, C); see :meth:`convnext_dense.ops.TorchOps.global_response_norm`.
+    """Global Response Normalization of a map (N, H, W, C).
 
-    ``gamma`` and ``beta`` are (C,) and start at zero, which makes it the identity. The authors' files hold them as
-    (1, 1, 1, C) and others as (1, C): both load, any other number of elements is refused by ``load_state_dict``.
+    :meth:`convnext_dense.ops.TorchOps.global_response_norm` gives the formula. ``gamma`` and
+    ``beta`` are (C,) and start at zero, which makes it the identity. Checkpoints of the authors
+    hold them as (1, 1, 1, C) and others as (1, C): both load; ``load_state_dict`` refuses any other
+    number of elements.
+
+    Args:
+        dim: channels C.
+        eps: added to the mean of the spatial norms.
     """
 
     def __init__(self, dim: int, eps: float = 1e-6):
@@ -34,6 +41,7 @@ class GlobalResponseNorm(nn.Module):
         self.beta = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x: Tensor) -> Tensor:
+        # The reference has autograd's backward pass, which other implementations lack.
         return TORCH_OPS.global_response_norm(x, self.gamma, self.beta, self.eps)
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):

@@ -1,4 +1,4 @@
-"""The block's forward pass on a CPU with weights that are prepared once: folded, and packed for oneDNN."""
+"""The block's forward pass on a CPU with weights that are folded and packed once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INTEGERS = {
 
 
 class PackedBlock:
-    """A block whose LayerNorm's affine part and layer scale are multiplied into the pointwise layers.
+    """A block with LayerNorm's affine part and layer scale folded into the pointwise layers.
 
     ::
 
@@ -26,9 +26,9 @@ class PackedBlock:
         g = grn(gelu(W1' n + b1'))         W1' = W1 * norm_weight,  b1' = b1 + W1 norm_bias
         out = x + W2' g + b2'              W2' = gamma * W2,        b2' = gamma * b2
 
-    oneDNN packs a weight for one number of pixels and would repack it in each call for another, which costs several
-    times the product. So weights are packed when a number of pixels comes for the second time, and kept for the
-    last two numbers. Takes no drop path.
+    oneDNN packs a weight for one number of pixels and would repack it in each call for another,
+    which costs several times the product. So weights are packed when a number of pixels comes for
+    the second time, and kept for the last two numbers. Takes no drop path.
     """
 
     KEPT_SIZES = 2
@@ -49,7 +49,7 @@ class PackedBlock:
         self._weight2 = _as_kernel(weight2.to(dtype))
         self._bias1 = bias1.to(dtype)
         self._bias2 = bias2.to(dtype)
-        # LayerNorm without a weight runs a slower loop on CPUs; its dtype is that of the statistics.
+        # A weight of ones: without one, LayerNorm runs a slower loop on CPUs.
         self._ones = torch.ones_like(w.norm_weight, dtype=torch.float32)
         # Pixels of a tile -> both weights, packed; None after the first time.
         self._packed: dict[int, tuple[Tensor, Tensor] | None] = {}
@@ -62,7 +62,7 @@ class PackedBlock:
         return self._made_from == (_fingerprint(parameters), settings)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The block's result (N, H, W, C), in ``result_dtype``, for a contiguous map (N, H, W, C)."""
+        """The block's result for a contiguous map, both (N, H, W, C)."""
         w, settings = self._parameters, self._settings
         y = get_ops(x.device).depthwise_conv(
             x.to(settings.dtype), w.dwconv_weight, w.dwconv_bias
@@ -88,7 +88,7 @@ class PackedBlock:
         w = self._parameters
         weight1, weight2 = self._weights_for(len(n))
         g = torch_private.packed_linear_gelu(_as_map(n), weight1, self._bias1)  # (1, 4C, 1, M)
-        if w.grn_gamma is not None:
+        if w.grn_gamma is not None and w.grn_beta is not None:
             whole = _as_rows(g).view(*shape[:-1], -1)  # (N, H, W, 4C)
             whole = get_ops(g.device).global_response_norm(
                 whole, w.grn_gamma, w.grn_beta, self._settings.grn_eps
@@ -138,13 +138,15 @@ def _fingerprint(parameters: BlockParameters) -> tuple:
 
 
 def _bits(parameter: Tensor) -> tuple:
-    """Address, dtype, count of changes, and the bits as integers; of a matrix only the sum of each row's.
+    """Address, dtype, count of changes, and the bits as integers; of a matrix one sum for each row.
 
-    Any change of one element changes the sum of its row. Not detected: permuting elements within a row.
+    A change of one element changes the sum of its row. Not detected: permuting elements within a
+    row.
     """
     bits = parameter.detach().view(_INTEGERS[parameter.dtype])
     if bits.dim() == 2:
-        # As words of 64 bits where the row length allows it: changes of all signs or all exponents cannot cancel.
+        # Words of 64 bits, where the row length allows them: with shorter ones, an even number of
+        # flipped signs in a row would cancel.
         per_word = 8 // bits.element_size()
         if bits.shape[1] % per_word == 0:
             if bits.storage_offset() % per_word != 0:

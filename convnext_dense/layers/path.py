@@ -1,10 +1,11 @@
-"""Which of three equivalent ways a block takes for an input, and why not another.
+"""Which of three equivalent paths a block takes for an input, and why not another.
 
-'full' is the block's formula, differentiated by autograd; 'saving' the autograd function of ``memory_saving``; 'packed'
-the prepared weights of ``packed``, for inference on a CPU. All give the same result up to rounding.
+'full' is the formula as autograd differentiates it, 'saving' the function of ``memory_saving.py``,
+'packed' the folded weights of ``packed.py``, for inference on a CPU. Results are the same up to
+rounding.
 
-Conditions stand once, in :func:`why_full` and :func:`why_not_packed`: generators, so that a decision stops at the
-first reason and nobody pays for texts that nobody reads.
+Each condition stands once, in :func:`why_full` or :func:`why_not_packed`. These are generators: a
+decision stops at the first reason, and a call without reasons formats no text.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from convnext_dense.layers.norm import GlobalResponseNorm
 if TYPE_CHECKING:
     from convnext_dense.layers.block import ConvNeXtBlock
 
-# On a CPU, autograd is faster for maps with fewer elements (N x C x H x W) than this: the memory-saving function makes
-# more and smaller calls. Without gradients it is up to twice as many.
+# A CPU's map with fewer elements (N x C x H x W) is faster in 'full', because 'saving' makes more
+# and smaller calls. Twice as many without gradients. Measured by benchmarks/cpu_blocks.py.
 SMALL_MAP = 2**17
-# But with as many channels as this, the memory-saving function's faster products win for any map.
+# But with this many channels or more, the products of 'saving' are so much faster that it wins.
 WIDE_MAP = 768
 
 _PART_TYPES = {
@@ -41,8 +42,8 @@ _HALF_PRECISION = (torch.bfloat16, torch.float16)
 
 
 def choose_path(block: ConvNeXtBlock, x: Tensor, autocast: torch.dtype | None) -> str:
-    """'full', 'saving' or 'packed': the way that ``block`` takes for ``x`` (N, C, H, W) under ``autocast``."""
-    # A compiler decides itself what is kept; and it cannot trace the generators below.
+    """The path of ``block`` for ``x`` (N, C, H, W): 'full', 'saving' or 'packed'."""
+    # A compiler decides itself what is kept. Older ones cannot trace the generators below.
     if torch.compiler.is_compiling():
         return 'full'
     if next(why_full(block, x, autocast), None) is not None:
@@ -53,7 +54,7 @@ def choose_path(block: ConvNeXtBlock, x: Tensor, autocast: torch.dtype | None) -
 
 
 def why_full(block: ConvNeXtBlock, x: Tensor, autocast: torch.dtype | None) -> Iterator[str]:
-    """The reasons why ``block`` takes the path 'full' for ``x``; none: it takes another."""
+    """The reasons why ``block`` takes the path 'full' for ``x``; none if it takes another."""
     if block.memory == 'full':
         yield "memory is 'full'"
     yield from active_transforms()
@@ -61,18 +62,18 @@ def why_full(block: ConvNeXtBlock, x: Tensor, autocast: torch.dtype | None) -> I
         yield f'the input is a {type(x).__name__} on {x.device}, not a plain tensor'
     if block.memory == 'auto' and _is_small(block, x, autocast):
         yield f'autograd is faster for a map as small as {tuple(x.shape)}'
-    changed = False
+    has_changed_parts = False
     for reason in _changed_parts(block):
-        changed = True
+        has_changed_parts = True
         yield reason
-    # Changed parts may lack the attributes that these conditions look at.
-    if not changed:
+    # The other conditions look at attributes that a changed part may not have.
+    if not has_changed_parts:
         yield from _unsupported_settings(block)
         yield from _unsupported_parameters(block, x, autocast)
 
 
 def why_not_packed(block: ConvNeXtBlock, x: Tensor, autocast: torch.dtype | None) -> Iterator[str]:
-    """The reasons why ``block`` does not take the path 'packed' for ``x`` where it would take 'saving'."""
+    """The reasons why ``block`` takes 'saving' rather than 'packed' for ``x``."""
     if not block.optimized:
         yield 'optimize_for_inference() was not called'
     if block.training:
@@ -88,14 +89,16 @@ def why_not_packed(block: ConvNeXtBlock, x: Tensor, autocast: torch.dtype | None
         yield 'the input is empty'
 
 
-def active_transforms() -> Iterator[str]:
-    """What looks into a forward pass now and understands only torch's own operations."""
+def active_transforms() -> list[str]:
+    """What is tracing or transforming the forward pass now, and knows only torch's operations."""
+    active = []
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        yield 'the block is traced, compiled or exported'
+        active.append('the block is traced, compiled or exported')
     if torch_private.in_functorch_transform() or torch_private.in_forward_mode():
-        yield 'a transform of torch.func or forward-mode differentiation is active'
+        active.append('a transform of torch.func or forward-mode differentiation is active')
     if torch_private.has_global_hooks():
-        yield 'hooks on all modules are registered'
+        active.append('hooks on all modules are registered')
+    return active
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
@@ -111,7 +114,8 @@ def _is_small(block: ConvNeXtBlock, x: Tensor, autocast: torch.dtype | None) -> 
     if x.device.type != 'cpu':
         return False
     if torch.is_grad_enabled():
-        # On a CPU torch sums LayerNorm's gradients in the map's dtype, and in half precision loses digits.
+        # On a CPU torch sums LayerNorm's gradients in the map's dtype, and in half precision loses
+        # digits.
         if autocast is not None or x.dtype in _HALF_PRECISION:
             return False
     elif block.training or not block.optimized:

@@ -1,4 +1,4 @@
-"""Everything private of torch that the layers use, each with the reason why no public way exists.
+"""Everything private of torch that the layers use, with the reason why nothing public does it.
 
 ``tests/layers/test_torch_private.py`` fails where a version of torch has changed it.
 """
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-# Where a module stores its hooks. ``register_*_hook`` is public, but nothing public tells whether there are any.
+# Where a module stores its hooks. They can be registered publicly, but not queried.
 HOOK_DICTS = (
     '_forward_hooks',
     '_forward_pre_hooks',
@@ -22,22 +22,25 @@ _POINTWISE = ([0, 0], [1, 1], [1, 1], 1)
 
 
 def in_functorch_transform() -> bool:
-    """Whether torch.func's grad, vmap, jvp, ... run this code. Public torch.func has no query for it."""
+    """Whether a transform of torch.func (grad, vmap, ...) is active; torch.func has no query."""
     return torch._C._are_functorch_transforms_active()
 
 
 def in_forward_mode() -> bool:
-    """Whether a level of forward-mode differentiation is open. Public: only whether a tensor has a tangent."""
+    """Whether forward-mode differentiation is active.
+
+    Public functions only tell whether a given tensor has a tangent; here any parameter might.
+    """
     return forward_ad._current_level >= 0
 
 
 def is_batched(grad: Tensor) -> bool:
-    """Whether a gradient stands for several (``is_grads_batched=True``). There is no public query for it."""
+    """Whether a gradient is a batch of gradients (``is_grads_batched=True``); no public query."""
     return torch._C._functorch.is_legacy_batchedtensor(grad)
 
 
 def has_global_hooks() -> bool:
-    """Whether hooks on all modules are registered. Public: only ``torch.nn.modules.module.register_*``."""
+    """Whether hooks on all modules are registered; they can be set publicly, but not queried."""
     return nn.modules.module._has_any_global_hook()
 
 
@@ -50,14 +53,17 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 def version_of(tensor: Tensor) -> int | None:
-    """How often torch saw the tensor change; inference tensors do not count. Public: nothing."""
-    return None if tensor.is_inference() else tensor._version
+    """How often torch saw the tensor change, None for inference tensors; no public query."""
+    if tensor.is_inference():
+        return None
+    return tensor._version
 
 
 def has_packed_products(dtype: torch.dtype) -> bool:
     """Whether oneDNN multiplies with packed weights in ``dtype`` on this CPU.
 
-    torch.compile's backend for CPUs packs weights by these operations; eager torch has no public way to do so.
+    torch.compile's backend for CPUs packs weights by these operations; eager torch has no public
+    way to do so.
     """
     if not torch.backends.mkldnn.is_available():
         return False
@@ -69,24 +75,24 @@ def has_packed_products(dtype: torch.dtype) -> bool:
 
 
 def pack_weight(weight: Tensor, rows: int) -> Tensor:
-    """A 1x1 convolution's weight (O, K, 1, 1) in oneDNN's layout for an input of ``rows`` pixels."""
+    """A 1x1 convolution's weight (O, K, 1, 1), packed by oneDNN for ``rows`` pixels."""
     return torch.ops.mkldnn._reorder_convolution_weight(
         weight.detach(), *_POINTWISE, [1, weight.shape[1], 1, rows]
     )
 
 
 def packed_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """pwconv(x) of a map (1, K, 1, M) -> (1, O, 1, M), with a packed or plain weight (O, K, 1, 1)."""
+    """1x1 convolution of a map (1, K, 1, M) -> (1, O, 1, M), packed weight or not."""
     return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *_POINTWISE, 'none', [], '')
 
 
 def packed_linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """gelu(pwconv(x)) of a map (1, K, 1, M) -> (1, O, 1, M)."""
+    """As :func:`packed_linear`, then the exact GELU."""
     return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *_POINTWISE, 'gelu', [], 'none')
 
 
 def packed_linear_add_(total: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> None:
-    """Add pwconv(x) to ``total`` (1, O, 1, M) in place."""
+    """As :func:`packed_linear`, added to ``total`` (1, O, 1, M) in place."""
     torch.ops.mkldnn._convolution_pointwise_.binary(
         total, x, weight, bias, *_POINTWISE, 'add', 1, None, [], None
     )

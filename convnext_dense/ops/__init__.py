@@ -1,8 +1,8 @@
 """The operations of the ConvNeXt block, chosen by device: ``get_ops(x.device).layer_norm(x, ...)``.
 
-:class:`BlockOps` lists the operations, :class:`TorchOps` is their reference in plain torch, :class:`CpuOps` the faster
-forms for CPUs. ``convnext_dense.kernels.TritonOps`` is a third implementation, which nothing here imports. To run with
-it, put it into :data:`BY_DEVICE`::
+:class:`BlockOps` lists the operations, :class:`TorchOps` is their reference in plain torch,
+:class:`CpuOps` the faster forms for CPUs. ``convnext_dense.kernels.TritonOps`` is a third
+implementation, which nothing here imports. To run with it, put it into :data:`BY_DEVICE`::
 
     ops.BY_DEVICE['cuda'] = TritonOps()
 """

@@ -11,7 +11,8 @@ from convnext_dense.ops import matmul
 from convnext_dense.ops.probe import fastest
 from convnext_dense.ops.torch_ops import TorchOps, at_least_fp32
 
-# Longest side of a convolution kernel cut from a map: oneDNN unrolls its rows, and longer sums in fp32 lose digits.
+# Longest side of a convolution kernel cut from a map: oneDNN unrolls its rows, and longer sums in
+# fp32 lose digits.
 _TILE_SIDE = 64
 
 
@@ -21,7 +22,7 @@ class CpuOps(TorchOps):
     A tile of 2048 pixels is small enough to keep its hidden layer in a CPU's caches.
     """
 
-    tile_pixels = 2048
+    tile_pixels: int | None = 2048
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return matmul.linear(x, weight, bias)
@@ -42,8 +43,8 @@ class CpuOps(TorchOps):
 def _by_forward_convolution(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """The weight gradient as the correlation of the padded input with ``grad``.
 
-    oneDNN computes it by a depthwise forward convolution whose kernel is ``grad``, several times faster than by its own
-    weight gradient (docs/performance/how_it_works.md).
+    oneDNN computes it by a depthwise forward convolution whose kernel is ``grad``, several times
+    faster than by its own weight gradient (docs/performance/how_it_works.md).
     """
     dtype = at_least_fp32(x.dtype)
     dweight = torch.zeros(1, x.shape[-1], 7, 7, dtype=dtype, device=x.device)
@@ -53,7 +54,7 @@ def _by_forward_convolution(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _correlate(x: Tensor, kernel: Tensor) -> Tensor:
-    """Correlation of (1, C, H, W), padded by 3, with kernels (C, 1, H, W): (1, C, 7, 7), summed over tiles."""
+    """Correlation of a padded (1, C, H, W) with kernels (C, 1, H, W), in tiles: (1, C, 7, 7)."""
     channels, height, width = x.shape[1:]
     if max(height, width) <= _TILE_SIDE:
         return F.conv2d(x, kernel, padding=3, groups=channels)
@@ -87,7 +88,7 @@ def choose_depthwise_method(x: Tensor) -> str:
 
 @functools.cache
 def _probe_depthwise(dtype: torch.dtype, threads: int) -> str:
-    """The name of the fastest method, measured once in a process for each dtype and number of threads."""
+    """The fastest method, measured once in a process for each dtype and number of threads."""
     ones = torch.ones(1, 32, 32, 64, dtype=dtype, device='cpu')
     calls = {}
     for name, method in DEPTHWISE_METHODS.items():

@@ -1,7 +1,8 @@
-"""Matrix products on a CPU, by oneDNN's convolution or by the BLAS (MKL in torch's wheels), whichever is faster there.
+"""Matrix products on a CPU, by oneDNN or by MKL, whichever is faster there.
 
-On some CPUs oneDNN is twice as fast as MKL, on others equal. A probe decides, once in a process for each shape of the
-weight, dtype and number of rows; it takes up to 0.05 s.
+A product is a 1x1 convolution, which torch gives to oneDNN, or a matmul, which it gives to the BLAS
+(MKL in torch's wheels). On some CPUs oneDNN is twice as fast, on others equal. A probe decides,
+once in a process for each shape of the weight, dtype and number of rows; it takes up to 0.05 s.
 """
 
 import functools
@@ -20,7 +21,7 @@ _MIN_ROWS = 256
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x @ weight.T + bias: (..., K), (O, K), (O,) -> (..., O)."""
+    """Linear layer x @ weight.T + bias: (..., K), (O, K), (O,) -> (..., O)."""
     method = choose_method('linear', x, weight.shape)
     y = METHODS['linear'][method](_rows(x), weight, bias)
     return y.view(*x.shape[:-1], weight.shape[0])
@@ -80,7 +81,8 @@ def _convolution_backward(
     )
 
 
-# Operation -> name of a method -> the function, which takes rows (M, K). The first method is the preferred one.
+# Operation -> name of a method -> the function, which takes rows (M, K). The first method is the
+# preferred one.
 METHODS: dict[str, dict[str, Callable[..., Tensor]]] = {
     'linear': {'convolution': _linear_by_convolution, 'matmul': F.linear},
     'input_grad': {'convolution': _input_grad_by_convolution, 'matmul': torch.matmul},
@@ -141,7 +143,8 @@ def _rows(x: Tensor) -> Tensor:
 def _as_map(rows: Tensor) -> Tensor:
     """Rows (M, C) as channels-last maps (B, C, M / B, 1), the input of a 1x1 convolution.
 
-    B is the first divisor of M from 16 on, or 1: with one thread, torch uses oneDNN only for batches of 16 or more.
+    B is the first divisor of M from 16 on, or 1, because with one thread torch uses oneDNN only
+    for batches of 16 or more.
     """
     num_rows, channels = rows.shape
     batch = 1

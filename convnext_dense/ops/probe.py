@@ -1,17 +1,17 @@
 """Choosing the fastest of several equivalent calls by timing them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
 
 # Another call replaces the first one only where it takes less than this part of its time.
 _MARGIN = 0.9
 
 
-def fastest(calls: dict[str, Callable[[], Tensor]]) -> str:
-    """The name of the call that takes the least time; the first one unless another is clearly faster."""
+def fastest(calls: Mapping[str, Callable[[], Any]]) -> str:
+    """The name of the fastest call; the first name unless another call is clearly faster."""
     seconds = {}
     for name, call in calls.items():
         seconds[name] = _time(call)
@@ -23,7 +23,7 @@ def fastest(calls: dict[str, Callable[[], Tensor]]) -> str:
 
 
 @torch.no_grad()
-def _time(call: Callable[[], Tensor]) -> float:
+def _time(call: Callable[[], Any]) -> float:
     """Seconds of the faster of two calls, after one that warms up."""
     call()
     times = []

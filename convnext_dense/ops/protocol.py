@@ -8,14 +8,17 @@ from torch import Tensor
 class BlockOps(Protocol):
     """The operations of a ConvNeXt block, forward and backward, without autograd.
 
-    :class:`convnext_dense.ops.TorchOps` documents each of them with formula and shapes; subclass it to replace some.
+    :class:`convnext_dense.ops.TorchOps` documents each of them with formula and shapes; subclass it
+    to replace some.
 
-    Maps are contiguous, channels last: (N, H, W, C), or, where the operation treats pixels independently, any
-    (..., C). Outputs have the dtype of ``x`` or ``grad``, statistics and gradients w.r.t. parameters at least fp32.
-    The factors of a matrix product have one dtype. No operation writes to its arguments.
+    Maps are contiguous with channels last: (N, H, W, C), or any (..., C) where the operation treats
+    pixels independently. Outputs have the dtype of ``x`` or ``grad``, statistics and gradients
+    w.r.t. parameters at least fp32. The factors of a matrix product have one dtype. No operation
+    writes to its arguments.
     """
 
-    # Pixels of the tiles in which the block passes its maps to the pointwise operations; None: whole maps.
+    # Pixels of the tiles in which the block passes maps to the pointwise operations; None passes
+    # whole maps.
     tile_pixels: int | None
 
     def depthwise_conv(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor: ...

@@ -3,13 +3,15 @@
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
 
 class TorchOps:
     """Reference implementation of :class:`convnext_dense.ops.BlockOps`.
 
-    Every operation computes in the dtype of its input, with statistics and sums in at least fp32; float64 inputs make
-    it an oracle. Inputs are not copied to fp32 where torch's own operation accumulates in fp32 anyway.
+    Every operation computes in the dtype of its input, with statistics and sums in at least fp32;
+    float64 inputs make it an oracle. Inputs are not copied to fp32 where torch's own operation
+    accumulates in fp32 anyway.
     """
 
     tile_pixels: int | None = None
@@ -75,7 +77,7 @@ class TorchOps:
             dweight (C, 1, 7, 7) and dbias (C,) in at least fp32.
         """
         channels = x.shape[-1]
-        dweight = torch.nn.grad.conv2d_weight(
+        dweight = conv2d_weight(
             _accumulated_in_fp32('cuda', x).permute(0, 3, 1, 2),
             (channels, 1, 7, 7),
             _accumulated_in_fp32('cuda', grad).permute(0, 3, 1, 2),
@@ -103,7 +105,8 @@ class TorchOps:
             eps: added to the variance.
 
         Returns:
-            y (..., C) in ``x``'s dtype; mean (..., 1) and rstd (..., 1) in at least fp32, for the backward pass.
+            y (..., C) in ``x``'s dtype; mean (..., 1) and rstd (..., 1) in at least fp32, for the
+            backward pass.
 
         Source: arXiv:1607.06450 section 3.
         """
@@ -144,7 +147,7 @@ class TorchOps:
         return dx.to(x.dtype), dweight, dbias
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """x @ weight.T + bias: (..., K), (O, K), (O,) -> (..., O)."""
+        """Linear layer x @ weight.T + bias: (..., K), (O, K), (O,) -> (..., O)."""
         return F.linear(x, weight, bias)
 
     def linear_input_grad(self, grad: Tensor, weight: Tensor) -> Tensor:
@@ -191,7 +194,7 @@ class TorchOps:
         return F.gelu(hidden), hidden if keep else None
 
     def gelu_backward(self, grad: Tensor, hidden: Tensor) -> Tensor:
-        """grad * gelu'(hidden), the gradient of the exact GELU w.r.t. its input; all (..., C)."""
+        """Gradient of the exact GELU w.r.t. its input, grad * gelu'(hidden); all (..., C)."""
         return torch.ops.aten.gelu_backward(grad, hidden).to(grad.dtype)
 
     def linear_residual(
@@ -203,30 +206,34 @@ class TorchOps:
         scale: Tensor | None,
         residual: Tensor,
     ) -> Tensor:
-        """residual + scale * gamma * (x @ weight.T + bias).
+        """Linear layer, layer scale, drop path and residual sum.
+
+        ::
+
+            out = residual + scale * gamma * (x @ weight.T + bias)
 
         Args:
             x: (..., K).
             weight: (O, K).
             bias: (O,).
             gamma: (O,), layer scale, or None for 1.
-            scale: (N, 1, ..., 1), drop path's factor of each sample, 0 or 1 / (1 - p), or None for 1.
+            scale: (N, 1, ..., 1), drop path's factor of each sample, or None for 1.
             residual: (..., O).
 
         Returns:
             (..., O) in the dtype of ``residual``.
         """
         y = self.linear(x, weight, bias)
-        if gamma is None and scale is None:
-            return (residual + y).to(residual.dtype)
-        if gamma is None:
+        if scale is not None and gamma is not None:
+            factor = scale * gamma
+        elif scale is not None:
             factor = scale
-        elif scale is None:
+        elif gamma is not None:
             factor = gamma
         else:
-            factor = scale * gamma
-        # The sum has the dtype of the factor: bf16 for a bf16 residual, which saves a cast. For fp16 it is fp32,
-        # because fp16 cannot represent gamma's initial value 1e-6.
+            return (residual + y).to(residual.dtype)
+        # The sum has the dtype of the factor: bf16 for a bf16 residual, which saves a cast. For
+        # fp16 it is fp32, because fp16 cannot represent gamma's initial value 1e-6.
         factor = factor.to(torch.promote_types(residual.dtype, torch.bfloat16))
         return torch.addcmul(residual, y, factor).to(residual.dtype)
 
@@ -241,7 +248,8 @@ class TorchOps:
             N_nc = G_nc / (mean_c G_nc + eps)
             y = gamma * (x * N) + beta + x
 
-        Computed in at least fp32, so that maps whose spatial norm exceeds fp16's largest number, 65504, stay finite.
+        Computed in at least fp32, so that maps whose spatial norm exceeds fp16's largest number,
+        65504, stay finite.
 
         Args:
             x: (N, H, W, C).
@@ -252,7 +260,8 @@ class TorchOps:
         Returns:
             (N, H, W, C) in ``x``'s dtype.
 
-        Source: arXiv:2301.00808 section 3.2, algorithm 1; facebookresearch/ConvNeXt-V2 models/utils.py:GRN @ 2553895.
+        Source: arXiv:2301.00808 section 3.2, algorithm 1; facebookresearch/ConvNeXt-V2
+        models/utils.py:GRN @ 2553895.
         Differs: always computes in at least fp32.
         """
         dtype = at_least_fp32(x.dtype)
@@ -289,7 +298,8 @@ class TorchOps:
         norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=dtype)  # (N, 1, 1, C)
         d = norm.mean(dim=-1, keepdim=True) + eps  # (N, 1, 1, 1)
         response = norm / d  # (N, 1, 1, C)
-        # addcmul multiplies in the dtype of what it adds to, here fp32, with no copies of both maps.
+        # addcmul multiplies in the dtype of what it adds to, here fp32, with no copies of both
+        # maps.
         products = torch.addcmul(norm.new_zeros(1), grad, x)  # (N, H, W, C)
         t = products.sum((1, 2), keepdim=True)  # (N, 1, 1, C)
         dnorm = gamma * t / d - (gamma * t * norm).mean(dim=-1, keepdim=True) / d**2
