@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,10 +42,10 @@ class Step:
             'memory_format': _MEMORY_FORMATS[candidate.memory_format],
         }
         self.setup = setup
-        self.network: Any = network.to(**place)
+        self.network = network.to(**place)
         self.network.train(setup.mode == 'train')
         if candidate.name == 'ours inference':
-            self.network.optimize_for_inference()
+            cast(Any, network).optimize_for_inference()
         self.images = torch.randn(setup.shape).to(**place)
         self.is_compiled = bool(candidate.compile)
         self.call: Callable = self.network
