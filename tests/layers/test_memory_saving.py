@@ -1,4 +1,4 @@
-"""The lean block computes what the plain one does: outputs, every gradient, in every dtype; and it keeps less."""
+"""Modes 'half' and 'low' equal 'full' in outputs and gradients, in every dtype, and keep less."""
 
 import statistics
 from pathlib import Path
@@ -49,7 +49,7 @@ def make(use_grn, memory, **kwargs):
 
 
 def values(module, x, autocast=None, factor=1.0):
-    """Outputs and gradients by name. The gradients that come in are drawn in fp64, and the same for every dtype."""
+    """Outputs and gradients by name, for output gradients that are equal in every dtype."""
     x = x.clone().requires_grad_()
     torch.manual_seed(1)
     with torch.autocast('cpu', autocast, enabled=autocast is not None):
@@ -70,8 +70,8 @@ def errors(actual, expected):
     """|actual - expected| / |expected| of each."""
     assert actual.keys() == expected.keys()
     return {
-        key: ((actual[key].double() - one.double()).norm() / one.double().norm()).item()
-        for key, one in expected.items()
+        key: ((actual[key].double() - tensor.double()).norm() / tensor.double().norm()).item()
+        for key, tensor in expected.items()
     }
 
 
@@ -85,13 +85,13 @@ def assert_equal(actual, expected, tolerance):
 @pytest.mark.parametrize(
     ('dtype', 'tolerance'), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=['64', '32']
 )
-def test_network_equals_plain(use_grn, memory, dtype, tolerance):
+def test_network_equals_full(use_grn, memory, dtype, tolerance):
     image = torch.randn(2, 3, 70, 101).to(dtype)
-    lean, plain = (
+    saving, full = (
         values(make(use_grn, mode, drop_path_rate=0.3).to(dtype), image)
         for mode in (memory, 'full')
     )
-    assert_equal(lean, plain, tolerance)
+    assert_equal(saving, full, tolerance)
 
 
 @both_versions
@@ -99,14 +99,14 @@ def test_network_equals_plain(use_grn, memory, dtype, tolerance):
 @pytest.mark.parametrize(
     ('dtype', 'tolerance'), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=['64', '32']
 )
-def test_block_of_several_pieces_equals_plain(use_grn, memory, dtype, tolerance):
-    """4346 pixels: a piece ends within the first sample, another holds the end of one and the start of the next."""
+def test_block_of_several_tiles_equals_full(use_grn, memory, dtype, tolerance):
+    """4346 pixels: one tile ends within the first sample, another spans both samples."""
     x = torch.randn(2, 8, 41, 53).to(dtype)
-    lean, plain = (
+    saving, full = (
         values(make_block(use_grn, mode, 8, drop_path=0.5).to(dtype), x)
         for mode in (memory, 'full')
     )
-    assert_equal(lean, plain, tolerance)
+    assert_equal(saving, full, tolerance)
 
 
 @both_versions
@@ -116,10 +116,10 @@ def test_gradcheck(use_grn, memory):
         make_block(use_grn, memory, dim=3).double(),
         torch.randn(2, 3, 3, 2, dtype=torch.float64),
     )
-    names, parameters = zip(*block.named_parameters())
+    names, parameters = zip(*block.named_parameters(), strict=True)
 
     def call(x, *parameters):
-        return torch.func.functional_call(block, dict(zip(names, parameters)), x)
+        return torch.func.functional_call(block, dict(zip(names, parameters, strict=True)), x)
 
     assert block.why_full(x) == []
     assert torch.autograd.gradcheck(call, (x.requires_grad_(), *parameters), fast_mode=True)
@@ -129,30 +129,30 @@ def test_gradcheck(use_grn, memory):
 @both_versions
 @both_modes
 @half_precision
-def test_autocast_errs_no_more_than_plain_does(use_grn, memory, dtype):
+def test_autocast_errs_no_more_than_full(use_grn, memory, dtype):
     """At most twice as much, of each output and gradient, against fp64."""
     x = torch.randn(2, 16, 33, 40)
     true = values(make_block(use_grn, 'full', drop_path=0.5).double(), x.double())
-    lean, plain = (
+    saving, full = (
         errors(values(make_block(use_grn, mode, drop_path=0.5), x, dtype), true)
         for mode in (memory, 'full')
     )
-    for name, error in lean.items():
-        assert error <= 2 * plain[name] + 1e-7, (name, error, plain[name])
+    for name, error in saving.items():
+        assert error <= 2 * full[name] + 1e-7, (name, error, full[name])
 
 
 @both_versions
 @both_modes
 @half_precision
-def test_network_under_autocast_errs_no_more_than_plain_does(use_grn, memory, dtype):
+def test_network_under_autocast_errs_no_more_than_full(use_grn, memory, dtype):
     image = torch.randn(2, 3, 64, 96)
     true = values(make(use_grn, 'full').double(), image.double())
-    lean, plain = (
+    saving, full = (
         errors(values(make(use_grn, mode), image, dtype), true) for mode in (memory, 'full')
     )
-    ratios = {name: error / plain[name] for name, error in lean.items()}
+    ratios = {name: error / full[name] for name, error in saving.items()}
     assert max(ratios.values()) <= 3, max(
-        ratios.items(), key=lambda one: one[1]
+        ratios.items(), key=lambda item: item[1]
     )  # a bias, the sum of a few roundings
     assert statistics.median(ratios.values()) <= 1.1
 
@@ -160,20 +160,20 @@ def test_network_under_autocast_errs_no_more_than_plain_does(use_grn, memory, dt
 @both_versions
 @both_modes
 @half_precision
-def test_a_model_in_half_precision_errs_no_more_than_plain_does(use_grn, memory, dtype):
+def test_a_model_in_half_precision_errs_no_more_than_full(use_grn, memory, dtype):
     x = torch.randn(2, 16, 20, 21)
     true = values(make_block(use_grn, 'full').double(), x.double())
-    lean, plain = (
+    saving, full = (
         errors(values(make_block(use_grn, mode).to(dtype), x.to(dtype)), true)
         for mode in (memory, 'full')
     )
-    for name, error in lean.items():
-        assert error <= 2 * plain[name], (name, error, plain[name])
+    for name, error in saving.items():
+        assert error <= 2 * full[name], (name, error, full[name])
 
 
 @both_versions
 def test_bf16_sums_over_a_large_map_are_wide(use_grn):
-    """torch sums the gradients by LayerNorm's weights in bf16 on a CPU: 'full' is off by 13% here."""
+    """On a CPU, torch sums the gradients w.r.t. LayerNorm's weights in bf16: 'full' is 13 % off."""
     x = torch.randn(1, 16, 160, 160)
     true = values(make_block(use_grn, 'full').double(), x.double())
     assert max(errors(values(make_block(use_grn), x, torch.bfloat16), true).values()) < 0.01
@@ -184,7 +184,7 @@ def read(name):
         return {key: torch.from_numpy(np.asarray(file[key])) for key in file.files}
 
 
-@pytest.mark.parametrize('memory', ['low', 'full'])  # 'default' in test_golden.py
+@pytest.mark.parametrize('memory', ['low', 'full'])  # 'auto' in test_golden.py
 def test_v1_is_the_authors(memory):
     golden, gradients = read('convnext_v1_dense'), read('convnext_v1_dense_grads')
     model = models.ConvNeXt(dict(depths=(2, 2, 3, 2), dims=(8, 16, 32, 64)), memory=memory)
@@ -222,11 +222,11 @@ def test_v2_is_the_authors(memory):
 @pytest.mark.parametrize('gamma', [0, 1e-6, 1e3])
 def test_any_layer_scale(memory, gamma):
     x = torch.randn(2, 16, 9, 11, dtype=torch.float64)
-    lean, plain = (
+    saving, full = (
         values(make_block(memory=mode, gamma=gamma).double(), x) for mode in (memory, 'full')
     )
-    assert ('gamma' in lean) == (gamma > 0)
-    assert_equal(lean, plain, 1e-12)
+    assert ('gamma' in saving) == (gamma > 0)
+    assert_equal(saving, full, 1e-12)
 
 
 @both_modes
@@ -248,18 +248,18 @@ def test_grad_scaler_in_fp16(use_grn, memory, gamma):
         ).backward()
         scaler.unscale_(optimizer)
         results.append({name: p.grad for name, p in block.named_parameters()})
-    lean, plain = results
-    assert all(one.isfinite().all() for one in plain.values())
+    saving, full = results
+    assert all(tensor.isfinite().all() for tensor in full.values())
     true = values(
         make_block(use_grn, 'full', gamma=gamma).double(),
         x.double(),
         factor=1 / max(1, 1e3 * gamma),
     )
-    true = {name: true[name] for name in lean}
-    lean, plain = errors(lean, true), errors(plain, true)
-    for name, error in lean.items():
-        assert error <= 2 * plain[name], (name, error, plain[name])
-    assert use_grn or lean['gamma'] < 1e-2
+    true = {name: true[name] for name in saving}
+    saving, full = errors(saving, true), errors(full, true)
+    for name, error in saving.items():
+        assert error <= 2 * full[name], (name, error, full[name])
+    assert use_grn or saving['gamma'] < 1e-2
 
 
 @both_versions
@@ -278,9 +278,9 @@ def test_grad_scaler_skips_a_step_that_overflows(use_grn, memory):
         scaler.scale((out.float() * factor).sum()).backward()
         scaler.step(optimizer)
         scaler.update()
-        assert [not torch.equal(*pair) for pair in zip(block.parameters(), before)] == [
-            changed
-        ] * len(before)
+        assert [
+            not torch.equal(*pair) for pair in zip(block.parameters(), before, strict=True)
+        ] == [changed] * len(before)
         assert scaler.get_scale() == 2.0**15
 
 
@@ -303,7 +303,7 @@ def test_dropped_samples_pass_by(use_grn, memory):
 @both_modes
 @half_precision
 def test_drop_path_in_a_narrow_residual_stream_is_as_long(memory, dtype):
-    """1 / (1 - p) is not rounded to the input's dtype, which would stretch every branch by the same."""
+    """The factor 1 / (1 - p) is not rounded to the dtype of the input."""
     x, lengths = torch.randn(64, 16, 3, 3).to(dtype), []
     for mode in (memory, 'full'):
         block = make_block(memory=mode, drop_path=0.1, residual_dtype='float32').train()
@@ -316,16 +316,18 @@ def test_drop_path_in_a_narrow_residual_stream_is_as_long(memory, dtype):
 
 def saved_bytes(module, x, dtype=None):
     """Bytes of what autograd keeps, the input too, but not the parameters; each storage once."""
-    parameters, kept = {one.untyped_storage().data_ptr() for one in module.parameters()}, {}
+    parameters, kept = {tensor.untyped_storage().data_ptr() for tensor in module.parameters()}, {}
 
     def pack(tensor):
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        with torch.autocast('cpu', dtype, enabled=dtype is not None):
-            outputs = module(x)  # held, so that no storage's place is used again
+    with (
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        torch.autocast('cpu', dtype, enabled=dtype is not None),
+    ):
+        outputs = module(x)  # kept alive, so that no address is used twice
     del outputs
     return sum(size for pointer, size in kept.items() if pointer not in parameters)
 
@@ -335,10 +337,10 @@ def saved_bytes(module, x, dtype=None):
 @pytest.mark.parametrize(('memory', 'most'), [('half', 0.5), ('low', 0.2)])
 def test_block_keeps_less(use_grn, dtype, memory, most):
     x = torch.randn(1, 96, 64, 64).contiguous(memory_format=torch.channels_last)
-    lean, plain = (
+    saving, full = (
         saved_bytes(make_block(use_grn, mode, dim=96), x, dtype) for mode in (memory, 'full')
     )
-    assert lean <= most * plain
+    assert saving <= most * full
 
 
 @pytest.mark.parametrize('dtype', [None, torch.bfloat16], ids=['float32', 'bfloat16'])
@@ -346,13 +348,13 @@ def test_block_keeps_less(use_grn, dtype, memory, most):
 def test_backbone_keeps_less(dtype, memory, most):
     """Stem and downsampling keep what they always did."""
     image = torch.randn(1, 3, 192, 192)
-    lean, plain = (
+    saving, full = (
         saved_bytes(
             ConvNeXt(dict(depths=(3, 3, 9, 3), dims=(24, 48, 96, 192)), memory=mode), image, dtype
         )
         for mode in (memory, 'full')
     )
-    assert lean <= most * plain
+    assert saving <= most * full
 
 
 RESIDUAL = {
@@ -371,12 +373,14 @@ def test_residual_dtype(memory, residual_dtype):
     seen = []
     expected = [o.detach() for o in model(image)]
     assert {o.dtype for o in expected} == {torch.float32}
-    for block in (one for stage in model.stages for one in stage):
+    for block in (tensor for stage in model.stages for tensor in stage):
         block.register_forward_hook(lambda module, args, out: seen.append(out.dtype))
     with torch.autocast('cpu', torch.bfloat16):
         outputs = model(image)
     assert set(seen) == {RESIDUAL[residual_dtype]} and len(seen) == 5
-    assert all((o.float() - e).norm() < 0.03 * e.norm() for o, e in zip(outputs, expected))
+    assert all(
+        (o.float() - e).norm() < 0.03 * e.norm() for o, e in zip(outputs, expected, strict=True)
+    )
     sum(o.float().square().mean() for o in outputs).backward()
     assert all(
         p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in model.parameters()
@@ -395,7 +399,7 @@ def test_residual_dtype(memory, residual_dtype):
 @pytest.mark.parametrize(
     'name, value',
     [
-        ('memory', 'lean'),
+        ('memory', 'saving'),
         ('memory', None),
         ('memory', ['low']),
         ('residual_dtype', 'float64'),

@@ -1,4 +1,4 @@
-"""The trunk by itself: shapes, memory formats, precision, freezing, checkpointing, compilers, errors."""
+"""The trunk: shapes, memory formats, precision, freezing, checkpointing, compilers, errors."""
 
 import pytest
 import torch
@@ -125,7 +125,8 @@ def test_block_by_hand():
         block.pwconv2.weight[1, 0] = 4.0
         block.gamma.fill_(0.5)
     x = torch.tensor([1.0, 2.0], dtype=torch.float64).view(1, 2, 1, 1)
-    # dwconv (2, 6); mean 4, variance 4: norm (-1, 1) up to eps; hidden -1; gelu(-1) = -Phi(-1) = -0.158655
+    # dwconv (2, 6) has mean 4 and variance 4, so norm gives (-1, 1) up to eps; the hidden layer is
+    # -1, and gelu(-1) = -Phi(-1) = -0.158655.
     expected = torch.tensor([1.0, 2.0 + 0.5 * 4 * -0.15865525393145707], dtype=torch.float64).view(
         1, 2, 1, 1
     )

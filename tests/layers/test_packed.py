@@ -1,4 +1,4 @@
-"""``optimize_for_inference``: the same maps, from whatever the weights are now, and back to training."""
+"""``optimize_for_inference``: equal maps, never from stale weights, and training afterwards."""
 
 import copy
 
@@ -32,7 +32,7 @@ def blocks(model):
     return [block for stage in model.stages for block in stage]
 
 
-def plain(model, image):
+def run_full(model, image):
     """What the model gives when nothing is packed."""
     other = copy.deepcopy(model).optimize_for_inference(False)
     for block in blocks(other):
@@ -45,7 +45,7 @@ def assert_right(model, image, bound=1e-5, packed=True):
     with torch.no_grad():
         outputs = model(image)
     assert all((block._packed is not None) == packed for block in blocks(model))
-    for actual, expected in zip(outputs, plain(model, image), strict=True):
+    for actual, expected in zip(outputs, run_full(model, image), strict=True):
         assert actual.dtype == expected.dtype and actual.shape == expected.shape
         assert actual.is_contiguous() == expected.is_contiguous()
         assert (actual - expected).norm() <= bound * expected.norm()
@@ -54,7 +54,7 @@ def assert_right(model, image, bound=1e-5, packed=True):
 @both_versions
 @pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize('make_model', [ConvNeXt, models.ConvNeXt], ids=['trunk', 'backbone'])
-def test_equals_plain(use_grn, mode, make_model, image):
+def test_equals_full(use_grn, mode, make_model, image):
     model = make(use_grn, make_model)
     assert (
         model.optimize_for_inference() is model
@@ -65,7 +65,7 @@ def test_equals_plain(use_grn, mode, make_model, image):
     with mode():
         outputs = model(image)
     assert torch.equal(image, before) and all(block._packed for block in blocks(model))
-    for actual, expected in zip(outputs, plain(model, image), strict=True):
+    for actual, expected in zip(outputs, run_full(model, image), strict=True):
         assert (actual - expected).norm() <= 1e-5 * expected.norm()
 
 
@@ -77,7 +77,7 @@ def test_sizes_and_batches_may_change(use_grn, memory_format):
     for size in [(2, 3, 64, 64), (1, 3, 32, 32), (3, 3, 160, 230), (0, 3, 64, 64), (2, 3, 64, 64)]:
         assert_right(model, torch.randn(size).contiguous(memory_format=memory_format))
         packed = packed or [block._packed for block in blocks(model)]
-        assert packed == [block._packed for block in blocks(model)]  # not made again
+        assert packed == [block._packed for block in blocks(model)]  # and they are not packed again
 
 
 @both_versions
@@ -92,13 +92,13 @@ def test_input_of_a_block_is_not_written(use_grn):
 
 @both_versions
 @pytest.mark.parametrize('residual_dtype', [None, 'bfloat16'])
-def test_bfloat16_autocast_errs_no_more_than_plain_does(use_grn, residual_dtype, image):
+def test_bfloat16_autocast_errs_no_more_than_full(use_grn, residual_dtype, image):
     model, true = (
         make(use_grn, residual_dtype=residual_dtype).optimize_for_inference(),
-        plain(make(use_grn), image),
+        run_full(make(use_grn), image),
     )
     with torch.autocast('cpu', torch.bfloat16), torch.no_grad():
-        actual, expected = model(image), plain(model, image)
+        actual, expected = model(image), run_full(model, image)
     for a, e, t in zip(actual, expected, true, strict=True):
         assert a.dtype == e.dtype and (a.float() - t).norm() <= 2 * (e.float() - t).norm()
 
@@ -119,7 +119,8 @@ def test_float16_autocast_runs_unpacked(image):
         outputs = model(image)
     assert all(block._packed is None for block in blocks(model))
     assert all(
-        (o.float() - e).norm() < 0.01 * e.norm() for o, e in zip(outputs, plain(model, image))
+        (o.float() - e).norm() < 0.01 * e.norm()
+        for o, e in zip(outputs, run_full(model, image), strict=True)
     )
 
 
@@ -138,12 +139,12 @@ def _write_one(name, index):
 
 def _swap(model):
     """As an average of weights (mmengine's EMAHook) goes in and out: through ``.data``."""
-    for own, other in zip(model.parameters(), make(seed=1).parameters()):
+    for own, other in zip(model.parameters(), make(seed=1).parameters(), strict=True):
         own.data, other.data = other.data, own.data
 
 
 def _copy(model):
-    for own, other in zip(model.parameters(), make(seed=1).parameters()):
+    for own, other in zip(model.parameters(), make(seed=1).parameters(), strict=True):
         kept = own.data.clone()
         own.data.copy_(other.data)
         other.data.copy_(kept)
@@ -240,7 +241,7 @@ def test_odd_widths_and_places():
     assert_right(model, image)
 
 
-def test_training_goes_on_as_if_nothing_was(image):
+def test_training_continues_unchanged(image):
     packed, other = make(drop_path_rate=0.5).optimize_for_inference(), make(drop_path_rate=0.5)
     for _ in range(2):
         assert_right(packed, image)
@@ -281,16 +282,21 @@ def test_changed_parts_run_as_they_are(image):
     for block in blocks(model):
         block.optimized, block.memory = False, 'full'
     with torch.no_grad():
-        assert all((a - e).norm() < 1e-5 * e.norm() for a, e in zip(outputs, model(image)))
+        assert all(
+            (a - e).norm() < 1e-5 * e.norm() for a, e in zip(outputs, model(image), strict=True)
+        )
 
 
 @pytest.mark.parametrize('kwargs', [dict(memory='full'), dict(output_stride=8)], ids=str)
-def test_what_runs_plain_stays_so(kwargs):
+def test_a_full_block_is_never_packed(kwargs):
     model, image = make(**kwargs).optimize_for_inference(), torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         outputs = model(image)
     assert blocks(model)[-1]._packed is None
-    assert all((a - e).norm() < 1e-5 * e.norm() for a, e in zip(outputs, plain(model, image)))
+    assert all(
+        (a - e).norm() < 1e-5 * e.norm()
+        for a, e in zip(outputs, run_full(model, image), strict=True)
+    )
 
 
 def test_without_onednn(image, monkeypatch):

@@ -1,4 +1,4 @@
-"""Which path a block takes: 'full' (autograd), 'saving' (the memory-saving function) or 'packed' (inference)."""
+"""Which path a block takes: 'full' (autograd), 'saving' or 'packed' (inference)."""
 
 import pytest
 import torch

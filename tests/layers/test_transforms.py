@@ -1,4 +1,4 @@
-"""The lean block among torch's other parts: autograd, transforms, compilers, checkpoints, replicas, hooks, copies."""
+"""The block inside autograd, torch.func, compilers, checkpointing, replicas, hooks and copies."""
 
 import copy
 import json
@@ -45,7 +45,7 @@ def make(use_grn=False, memory='half', **kwargs):
 
 
 def gradients(module, x, **kwargs):
-    """Output, and gradients by the input, if it asks for one, and by the parameters that do."""
+    """Output, and gradients w.r.t. the input and the parameters that require one."""
     torch.manual_seed(1)
     out = module(x)
     wanted = [one for one in (x, *module.parameters()) if one.requires_grad]
@@ -56,10 +56,10 @@ def assert_close(actual, expected):
     torch.testing.assert_close(list(actual), list(expected), rtol=1e-4, atol=1e-4)
 
 
-def in_plain(block):
-    plain = copy.deepcopy(block)
-    plain.memory = 'full'
-    return plain
+def in_full(block):
+    full = copy.deepcopy(block)
+    full.memory = 'full'
+    return full
 
 
 @both_versions
@@ -74,7 +74,7 @@ def test_backward_twice_gives_the_same(use_grn, memory, x):
 
 @both_versions
 @both_modes
-def test_second_and_batched_derivatives_are_refused_and_plain_has_them(use_grn, memory, x):
+def test_second_and_batched_derivatives_are_refused_and_full_has_them(use_grn, memory, x):
     block = make_block(use_grn, memory)
     with pytest.raises(RuntimeError, match=r"is_grads_batched=True.*memory='full'"):
         torch.autograd.grad(
@@ -99,7 +99,7 @@ def test_only_some_parameters_learn(memory, trainable, x):
     for name, parameter in block.named_parameters():
         parameter.requires_grad_(name.startswith(tuple(trainable)))
     x.requires_grad_(not trainable)
-    assert_close(gradients(block, x), gradients(in_plain(block), x))
+    assert_close(gradients(block, x), gradients(in_full(block), x))
     assert all((p.grad is None) for p in block.parameters())
 
 
@@ -109,7 +109,7 @@ def test_frozen_weights_cost_no_products(use_grn, memory, x, monkeypatch):
     """As where an adapter before the block learns alone."""
     block = make_block(use_grn, memory).requires_grad_(False)
     x.requires_grad_()
-    expected = gradients(in_plain(block), x)
+    expected = gradients(in_full(block), x)
     for name in ('linear_weight_grad', 'depthwise_weight_grad'):
         monkeypatch.setattr(CpuOps, name, None)
     assert_close(gradients(block, x), expected)
@@ -121,9 +121,12 @@ def test_frozen_stages_keep_nothing(memory, with_cp):
     model = make(memory=memory, frozen_stages=2, drop_path_rate=0.5, with_cp=with_cp).train()
     for i, stage in enumerate(model.stages):
         kept = []
-        with torch.autograd.graph.saved_tensors_hooks(
-            lambda one: kept.append(one) or one, lambda one: one
-        ):
+
+        def keep(tensor, kept=kept):
+            kept.append(tensor)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             stage(torch.randn(1, V1['dims'][i], 8, 8))
         assert bool(kept) == (i >= 2)
     outputs = model(torch.randn(1, 3, 64, 64))
@@ -240,7 +243,7 @@ class _Checkpointed(nn.Module):
     ],
     ids=lambda settings: ' '.join(map(str, settings.values())),
 )
-def test_two_replicas_are_one_model_of_both_batches(settings, tmp_path):
+def test_two_replicas_equal_one_model_with_both_batches(settings, tmp_path):
     """Two steps; a warning, of the strides of gradients for instance, ends a replica."""
     code = textwrap.dedent("""
         import json, sys, warnings
@@ -255,8 +258,10 @@ def test_two_replicas_are_one_model_of_both_batches(settings, tmp_path):
         model = ConvNeXt(arch, layer_scale_init_value=0 if arch['use_grn'] else 1., **settings)
         images = torch.randn(2, 2, 3, 32, 32)
         if rank < 2:
-            torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
-            model, images = torch.nn.parallel.DistributedDataParallel(model), images[:, rank:rank + 1]
+            torch.distributed.init_process_group(
+                'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+            model = torch.nn.parallel.DistributedDataParallel(model)
+            images = images[:, rank:rank + 1]
         optimizer = torch.optim.SGD(model.parameters(), .1)
         for image in images:
             optimizer.zero_grad()
@@ -264,7 +269,8 @@ def test_two_replicas_are_one_model_of_both_batches(settings, tmp_path):
                 outputs = model(image)
             sum(o.float().square().mean() for o in outputs).backward()
             optimizer.step()
-        torch.save(torch.nn.utils.parameters_to_vector(model.parameters()).detach(), f'{folder}/{rank}.pt')
+        learned = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+        torch.save(learned, f'{folder}/{rank}.pt')
         """)
     processes = [
         subprocess.Popen(
@@ -372,7 +378,7 @@ CHANGES = dict(
     wrapped_conv=(_replace('dwconv', lambda layer: nn.Sequential(layer, nn.ReLU())), 'dwconv'),
     circular=(lambda block: setattr(block.dwconv, 'padding_mode', 'circular'), 'zero padding'),
     no_bias=(lambda block: setattr(block.dwconv, 'bias', None), 'no weight or bias'),
-    plain_norm=(
+    replaced_norm=(
         _replace(
             'norm', lambda layer: nn.LayerNorm(layer.normalized_shape, elementwise_affine=False)
         ),
@@ -405,7 +411,7 @@ def test_float64_stays_so_under_autocast(x):
     block = make_block().double()
     with torch.autocast('cpu', torch.bfloat16):
         assert 'torch.float64' in block.why_full(x.double())[0]
-        assert torch.equal(block(x.double()), in_plain(block)(x.double()))
+        assert torch.equal(block(x.double()), in_full(block)(x.double()))
 
 
 @both_versions
@@ -447,7 +453,7 @@ def test_smallest_image(use_grn, memory):
     assert_close(*results)
 
 
-def test_dilated_runs_plain():
+def test_a_dilated_block_falls_back_to_full():
     model, image = make(output_stride=8), torch.randn(1, 3, 64, 64)
     assert model.stages[3][0].why_full(torch.randn(1, 32, 8, 8)) == [
         'the depthwise convolution is dilated by 4'
@@ -464,5 +470,5 @@ def test_another_default_device(memory, x):
         assert all(map(torch.equal, gradients(block, x), expected))
 
 
-def test_an_input_that_is_a_parameter_is_lean(x):
+def test_an_input_that_is_a_parameter_keeps_the_memory_mode(x):
     assert make_block().why_full(nn.Parameter(x)) == []

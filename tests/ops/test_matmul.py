@@ -99,7 +99,7 @@ def test_nothing(shape, no_probe):
 
 
 def test_a_probe_runs_once_for_each_size_dtype_and_number_of_threads(monkeypatch):
-    """Numbers of rows are rounded up to powers of two, and are one from 2048 on, with a large weight from 256 on."""
+    """Rows are rounded up to a power of two, at most 2048, and at most 256 for a large weight."""
     seen, rows = [], []
 
     def fastest(ways):
@@ -190,7 +190,7 @@ def test_fastest_keeps_the_first_unless_another_is_clearly_faster(seconds, name,
 
         return run
 
-    assert probe.fastest(dict(zip('abc', map(way, seconds)))) == name
+    assert probe.fastest(dict(zip('abc', map(way, seconds), strict=True))) == name
 
 
 def test_fastest_takes_the_better_of_two_calls_after_a_first(monkeypatch):
