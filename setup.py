@@ -10,5 +10,5 @@ setup(
         'convnext_dense.configs._base_',
     ],
     package_dir={'convnext_dense.configs': 'configs'},
-    package_data={'convnext_dense.configs': ['*.yml']},
+    package_data={'convnext_dense': ['py.typed'], 'convnext_dense.configs': ['*.yml']},
 )

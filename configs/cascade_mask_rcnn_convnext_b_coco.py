@@ -1,12 +1,4 @@
-"""Cascade Mask R-CNN, ConvNeXt-B, COCO, 36 epochs: the authors' recipe.
-
-Paper:    arXiv:2201.03545 table 3; facebookresearch/ConvNeXt object_detection/configs/convnext/cascade_mask_rcnn_
-          convnext_base_patch4_window7_mstrain_480-800_giou_4conv1f_adamw_3x_coco_in1k.py @ 048efce
-Command:  bash tools/dist_train.sh configs/cascade_mask_rcnn_convnext_b_coco.py 8        8 GPUs x 2 images
-          python tools/test.py configs/cascade_mask_rcnn_convnext_b_coco.py CHECKPOINT [--tta] [--per-class]
-Cost:     146 M parameters, 964 GMACs at 1280 x 800 (the authors' count)
-Expected: 52.7 box AP, 45.6 mask AP (the authors' scores). Ours: not yet run.
-"""
+"""Cascade Mask R-CNN with ConvNeXt-B on COCO: the authors' recipe, T's with a decay rate of 0.8."""
 
 _base_ = 'cascade_mask_rcnn_convnext_t_coco.py'
 model = dict(
@@ -19,4 +11,4 @@ model = dict(
     ),
     neck=dict(in_channels=[128, 256, 512, 1024]),
 )
-optim_wrapper = dict(paramwise_cfg=dict(decay_rate=0.8, num_layers=12))
+optim_wrapper = dict(paramwise_cfg=dict(decay_rate=0.8))

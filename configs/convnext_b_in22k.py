@@ -1,10 +1,4 @@
-"""ConvNeXt-B, ImageNet-22k from scratch, 90 epochs at 224 x 224: the authors' recipe.
-
-Paper:    arXiv:2201.03545 section 3.1; facebookresearch/ConvNeXt TRAINING.md @ 048efce
-Command:  bash tools/dist_train.sh configs/convnext_b_in22k.py 8        8 GPUs x 32 images x 16
-Cost:     15.4 GMACs at 224 x 224 (the authors' count, with a head of 1,000 classes)
-Expected: no score of its own; convnext_b_in22k_in1k.py goes on from it. Ours: not yet run.
-"""
+"""ConvNeXt-B on ImageNet-22k from scratch, 90 epochs at 224 x 224: the authors' recipe."""
 
 _base_ = [
     '_base_/models_convnext_classifier.py',

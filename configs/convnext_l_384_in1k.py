@@ -1,14 +1,7 @@
-"""ConvNeXt-L at 384 x 384, from ImageNet-1k at 224, 30 epochs with layer decay 0.7: the authors' recipe.
-
-Paper:    arXiv:2201.03545 table 1; facebookresearch/ConvNeXt TRAINING.md @ 048efce
-Command:  bash tools/dist_train.sh configs/convnext_l_384_in1k.py 8        8 GPUs x 32 images x 2
-          python tools/test.py configs/convnext_l_384_in1k.py CHECKPOINT
-Cost:     197.8 M parameters, 101.0 GMACs at 384 x 384 (the authors' count)
-Expected: 85.5 top-1 (the authors' score). Ours: not yet run.
-"""
+"""ConvNeXt-L at 384 x 384: the authors' recipe, B's with more drop path, from averaged weights."""
 
 _base_ = 'convnext_b_384_in1k.py'
-model = dict(  # starts from the averaged weights, B from the plain ones
+model = dict(
     arch='large',
     drop_path_rate=0.95,
     init_cfg=dict(

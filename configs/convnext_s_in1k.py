@@ -1,11 +1,4 @@
-"""ConvNeXt-S, ImageNet-1k from scratch, 300 epochs at 224 x 224: the authors' recipe.
-
-Paper:    arXiv:2201.03545 table 1; facebookresearch/ConvNeXt TRAINING.md @ 048efce
-Command:  bash tools/dist_train.sh configs/convnext_s_in1k.py 8        8 GPUs x 128 images x 4
-          python tools/test.py configs/convnext_s_in1k.py CHECKPOINT
-Cost:     50.2 M parameters, 8.7 GMACs at 224 x 224 (the authors' count)
-Expected: 83.1 top-1 with averaged weights (the authors' score). Ours: not yet run.
-"""
+"""ConvNeXt-S on ImageNet-1k from scratch: the authors' recipe, T's with more drop path."""
 
 _base_ = 'convnext_t_in1k.py'
 model = dict(arch='small', drop_path_rate=0.4)

@@ -1,13 +1,4 @@
-"""ConvNeXt-S at 384 x 384, from ImageNet-22k, 30 epochs with layer decay 0.8.
-
-The authors published weights and score and no command: all but B's recipe, with a drop path that is our choice.
-
-Paper:    score in README.md; facebookresearch/ConvNeXt TRAINING.md @ 048efce
-Command:  bash tools/dist_train.sh configs/convnext_s_in22k_384_in1k.py 8        8 GPUs x 16 images x 4
-          python tools/test.py configs/convnext_s_in22k_384_in1k.py CHECKPOINT
-Cost:     50.2 M parameters, 25.5 GMACs at 384 x 384 (the authors' count)
-Expected: 85.8 top-1 (the authors' score). Ours: not yet run.
-"""
+"""ConvNeXt-S at 384 x 384 from ImageNet-22k: B's recipe, with a drop path that is our choice."""
 
 _base_ = 'convnext_b_in22k_384_in1k.py'
 model = dict(

@@ -1,13 +1,4 @@
-"""ConvNeXt-T at 224 x 224, from ImageNet-22k, 30 epochs with layer decay 0.8.
-
-The authors published weights and score and no command: all but B's recipe, with a drop path that is our choice.
-
-Paper:    score in README.md; facebookresearch/ConvNeXt TRAINING.md @ 048efce
-Command:  bash tools/dist_train.sh configs/convnext_t_in22k_in1k.py 8        8 GPUs x 32 images x 2
-          python tools/test.py configs/convnext_t_in22k_in1k.py CHECKPOINT
-Cost:     28.6 M parameters, 4.5 GMACs at 224 x 224 (the authors' count)
-Expected: 82.9 top-1 (the authors' score). Ours: not yet run.
-"""
+"""ConvNeXt-T at 224 x 224 from ImageNet-22k: B's recipe, with a drop path that is our choice."""
 
 _base_ = 'convnext_b_in22k_in1k.py'
 model = dict(

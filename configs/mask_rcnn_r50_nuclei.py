@@ -1,11 +1,6 @@
-"""Mask R-CNN, ResNet-50, nuclei in microscopy images, from random weights: what ConvNeXt-T is compared with.
+"""Mask R-CNN with ResNet-50 on nuclei, to compare with mask_rcnn_convnext_t_nuclei.py.
 
-Heads, data, augmentation, schedule, EMA and optimizer are those of mask_rcnn_convnext_t_nuclei.py; the backbone is
-mmdet's, its batch norms trained, no stage frozen.
-
-Command:  python tools/train.py configs/mask_rcnn_r50_nuclei.py           one GPU; the data: _base_/nuclei.py
-          python tools/test.py configs/mask_rcnn_r50_nuclei.py CHECKPOINT [--tta] [--per-class]
-Expected: no published score. Ours: not yet run.
+Only the backbone differs: it is mmdet's, its batch norms are trained and no stage is frozen.
 """
 
 _base_ = 'mask_rcnn_convnext_t_nuclei.py'

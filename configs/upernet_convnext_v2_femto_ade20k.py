@@ -1,12 +1,4 @@
-"""UperNet, ConvNeXt V2-F, ADE20K, 160k iterations at 512 x 512: V1's recipe, as V2 has none for segmentation.
-
-Paper:    arXiv:2301.00808 has no scores for this head and training; the settings are those of
-          upernet_convnext_t_ade20k.py, without layer scale, drop path 0.1
-Command:  bash tools/dist_train.sh configs/upernet_convnext_v2_femto_ade20k.py 8        8 GPUs x 2 images
-          python tools/test.py configs/upernet_convnext_v2_femto_ade20k.py CHECKPOINT [--tta]
-Cost:     34 M parameters, 5.2 M of them in the backbone
-Expected: no published score. Ours: not yet run.
-"""
+"""UperNet with ConvNeXt V2-femto on ADE20K: T's with a smaller backbone and a drop path of 0.1."""
 
 _base_ = 'upernet_convnext_v2_t_ade20k.py'
 model = dict(

@@ -1,5 +1,6 @@
 """A strict session: fixed seeds, one thread, no network; and ``stack``, the mm* family under test."""
 
+import copy
 import os
 import random
 import socket
@@ -66,6 +67,28 @@ def no_default_scope():
     yield
     if 'mmengine.registry' in sys.modules:
         sys.modules['mmengine.registry'].DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(scope='session')
+def _parsed_configs():
+    """Shipped configs that a test of this session has read already, by name."""
+    return {}
+
+
+@pytest.fixture
+def read_config(_parsed_configs):
+    """``read_config('upernet_convnext_t_ade20k')`` returns a copy of the config, in its scope."""
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+
+    def read(name):
+        if name not in _parsed_configs:
+            _parsed_configs[name] = Config.fromfile(ROOT / 'configs' / f'{name}.py')
+        cfg = copy.deepcopy(_parsed_configs[name])
+        init_default_scope(cfg.default_scope)
+        return cfg
+
+    return read
 
 
 @pytest.fixture(scope='session')

@@ -54,6 +54,7 @@ MAY_IMPORT = {
         'rich',
         'torch',
         'timm',
+        'yaml',
         *MM_PACKAGES,
         '.',
         '.registry',

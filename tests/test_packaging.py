@@ -168,6 +168,7 @@ def test_core_install_has_what_the_package_imports():
         'cv2',
         'matplotlib',
         'scipy',
+        'yaml',
     }
     if_installed = {'mmpretrain', 'transformers'}  # apis/benchmark measures them where they are
     other_name = {'pil': 'pillow', 'triton': 'torch', 'huggingface_hub': 'huggingface-hub'}

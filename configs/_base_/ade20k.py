@@ -1,7 +1,4 @@
-"""ADE20K: 20,210 training and 2,000 validation images of scenes, 150 classes.
-
-``python tools/prepare_data.py ade20k --root data/ade/ADEChallengeData2016`` checks a download.
-"""
+"""ADE20K: 20,210 training and 2,000 validation images of scenes, 150 classes."""
 
 default_scope = 'mmseg'
 data_root = 'data/ade/ADEChallengeData2016'
@@ -49,7 +46,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
-# tools/test.py --tta: the authors' 'ms' scores, six scales and a flip, whole images ('ss' slides a window).
+# Test-time augmentation (--tta) of the authors' 'ms' scores: six scales and a flip, whole images.
 tta_model = dict(type='SegTTAModel')
 tta_test_cfg = dict(mode='whole')
 tta_pipeline = [

@@ -1,4 +1,4 @@
-"""ADE20K at 640 x 640: ``ade20k.py`` with all sizes 640 / 512 as large."""
+"""ADE20K at 640 x 640: ``ade20k.py`` with all sizes multiplied by 640 / 512."""
 
 _base_ = ['ade20k.py']
 crop_size = (640, 640)

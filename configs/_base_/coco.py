@@ -1,7 +1,7 @@
-"""COCO 2017: 118,287 training and 5,000 validation images, 80 classes of things, with boxes and masks.
+"""COCO 2017: 118,287 training and 5,000 validation images, 80 classes with boxes and masks.
 
-``python tools/prepare_data.py coco --root data/coco`` checks a download. Augmentation: a short side of 480 to 800
-pixels, half the time after a crop of an image whose short side is 400 to 600 (DETR, arXiv:2005.12872 section 4).
+Augmentation: resize the short side to 480 to 800 pixels, half the time after a crop of an image
+whose short side is 400 to 600 pixels (DETR, arXiv:2005.12872 section 4).
 """
 
 default_scope = 'mmdet'
@@ -90,7 +90,7 @@ val_evaluator = dict(
 )
 test_evaluator = val_evaluator
 
-# tools/test.py --tta: three sizes and a flip. The authors give no such score for COCO.
+# Test-time augmentation (--tta): three sizes and a flip. The authors give no such score for COCO.
 tta_model = dict(
     type='convnext_dense.DetTTAModel',
     tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100),

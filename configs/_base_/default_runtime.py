@@ -1,7 +1,7 @@
-"""What every run shares: logging, hooks, checkpoints, environment."""
+"""Shared by all runs: logging, hooks, environment."""
 
 env_cfg = dict(
-    cudnn_benchmark=False,  # images of many sizes: searching anew for each costs more than it gains
+    cudnn_benchmark=False,  # images have many sizes: a search for each costs more than it saves
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )

@@ -1,4 +1,4 @@
-"""What every classification run shares: ``default_runtime.py`` with repeatable random numbers and one size."""
+"""Shared by all classification runs: repeatable random numbers, images of one size."""
 
 _base_ = ['default_runtime.py']
 env_cfg = dict(cudnn_benchmark=True)
@@ -7,4 +7,4 @@ custom_hooks = [
     dict(type='convnext_dense.ProgressHook'),
     dict(type='convnext_dense.IterationSeedHook'),
 ]
-randomness = dict(seed=0)  # --resume then gives the same numbers as a run that was never stopped
+randomness = dict(seed=0)  # a resumed run then draws the same numbers as an uninterrupted one

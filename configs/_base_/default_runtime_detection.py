@@ -1,4 +1,4 @@
-"""What every detection run shares: ``default_runtime.py``, with pictures of objects in place of label maps."""
+"""Shared by all detection runs: ``default_runtime.py`` with pictures of boxes and masks."""
 
 _base_ = ['default_runtime.py']
 custom_hooks = [

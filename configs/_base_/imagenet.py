@@ -1,7 +1,6 @@
 """ImageNet-1k at 224 x 224: 1,281,167 training and 50,000 validation images of 1,000 classes.
 
-``python tools/prepare_data.py imagenet --root data/imagenet`` checks a download.
-Numbers: facebookresearch/ConvNeXt datasets.py, main.py @ 048efce
+Source: facebookresearch/ConvNeXt datasets.py, main.py @ 048efce
 """
 
 default_scope = 'mmengine'

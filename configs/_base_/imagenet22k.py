@@ -1,4 +1,7 @@
-"""ImageNet-22k (fall 2011) at 224 x 224: 14.2 million images of 21,841 classes in ``train/<wnid>/``, no validation."""
+"""ImageNet-22k (fall 2011) at 224 x 224: 14.2 million images of 21,841 classes, no validation.
+
+The images are in ``train/<wnid>/``.
+"""
 
 _base_ = ['imagenet.py']
 train_dataloader = dict(

@@ -1,4 +1,4 @@
-"""ImageNet-1k at 384 x 384. Validation warps whole images to the square, as the authors do."""
+"""ImageNet-1k at 384 x 384. Validation resizes whole images to a square, as the authors do."""
 
 _base_ = ['imagenet.py']
 train_dataloader = dict(dataset=dict(transform=dict(input_size=384)))

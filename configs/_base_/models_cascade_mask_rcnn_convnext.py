@@ -1,8 +1,9 @@
-"""Cascade Mask R-CNN on a ConvNeXt: three box heads of four convolutions, trained on ever better boxes.
+"""Cascade Mask R-CNN: three box heads of four convolutions, for rising IoU thresholds.
 
 Paper: arXiv:1712.00726 (Cascade R-CNN), arXiv:2201.03545 appendix A.3.
-Numbers: facebookresearch/ConvNeXt object_detection/configs/convnext/cascade_mask_rcnn_convnext_*.py and
-         configs/_base_/models/cascade_mask_rcnn_convnext_fpn.py @ 048efce. The mask heads are mmdet's three.
+Source: facebookresearch/ConvNeXt @ 048efce, object_detection/configs/convnext/
+        cascade_mask_rcnn_convnext_*.py and configs/_base_/models/cascade_mask_rcnn_convnext_fpn.py
+Differs: the mask heads are mmdet's three.
 """
 
 _base_ = ['models_mask_rcnn_convnext.py']

@@ -1,6 +1,6 @@
-"""A ConvNeXt classifier, and what the authors do to its batches. A leaf config names the arch.
+"""A ConvNeXt classifier with the authors' label smoothing, mixing and erasing of images.
 
-Numbers: facebookresearch/ConvNeXt main.py @ 048efce
+Source: facebookresearch/ConvNeXt main.py @ 048efce
 """
 
 model = dict(

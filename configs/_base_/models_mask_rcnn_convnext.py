@@ -1,7 +1,8 @@
-"""Mask R-CNN on a ConvNeXt: the authors' neck and heads. A leaf config names the arch and its channels.
+"""Mask R-CNN: the authors' neck and heads. A leaf config names the arch and its channels.
 
 Paper: arXiv:1703.06870 (Mask R-CNN), arXiv:1612.03144 (FPN), arXiv:2201.03545 appendix A.3.
-Numbers: facebookresearch/ConvNeXt object_detection/configs/_base_/models/mask_rcnn_convnext_fpn.py @ 048efce
+Source: facebookresearch/ConvNeXt @ 048efce,
+        object_detection/configs/_base_/models/mask_rcnn_convnext_fpn.py
 """
 
 classification = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)

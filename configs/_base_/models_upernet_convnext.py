@@ -1,7 +1,8 @@
-"""UperNet on a ConvNeXt: the authors' heads. A leaf config names the arch, its channels and the number of classes.
+"""UperNet: the authors' heads. A leaf config names the arch, its channels and the classes.
 
 Paper: arXiv:1807.10221 (UperNet), arXiv:2201.03545 appendix A.3.
-Numbers: facebookresearch/ConvNeXt semantic_segmentation/configs/_base_/models/upernet_convnext.py @ 048efce
+Source: facebookresearch/ConvNeXt @ 048efce,
+        semantic_segmentation/configs/_base_/models/upernet_convnext.py
 """
 
 norm_cfg = dict(type='SyncBN', requires_grad=True)

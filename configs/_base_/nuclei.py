@@ -1,17 +1,18 @@
-"""Nuclei in microscopy images: 400 training and 100 validation images, 21,912 nuclei with masks, one class.
+"""Nuclei in microscopy images: 400 training, 100 validation images, 21,912 masks, one class.
 
-The images are those of the 2018 Data Science Bowl (CC0), as COCO files, to be laid out so::
+The images are those of the 2018 Data Science Bowl (CC0), as COCO files::
 
     data/nuclei/annotations/{train,val}.json
-    data/nuclei/{train,val}/*.jpg               # a link to the folder does: ln -s FOLDER data/nuclei
+    data/nuclei/{train,val}/*.jpg
 
-What the training images hold, and what follows for the sizes here: half of them are 256 x 256, the largest 1388 x 1040;
-an image has 28 nuclei (median; at most 375) of 20 pixels a side (median; 5 % below 7). So crops of 256 pixels are
-enlarged 1.5 to 3 times (2 in a test), anchors start at 16 pixels in the enlarged image, and up to 400 boxes are kept.
-AP counts the best 100 boxes of an image, as COCO's does, AP50 and AP75 the best 1,000 (mmdet's CocoMetric).
+Half of the training images are 256 x 256, the largest is 1388 x 1040. An image has 28 nuclei
+(median; at most 375) of 20 x 20 pixels (median; 5 % are below 7 x 7). Crops of 256 pixels are
+therefore enlarged 1.5 to 3 times (2 times in a test), anchors start at 16 pixels in the enlarged
+image, and up to 400 boxes are kept. AP uses the best 100 boxes of an image, as for COCO; AP50 and
+AP75 use the best 1,000 (mmdet's CocoMetric).
 
-Budget: 3,000 iterations of 16 crops, 120 times each image, single precision weights and fp16 products. mmdet makes its
-anchors in the products' precision: bf16 would place them to 4 pixels only.
+The budget is 3,000 iterations of 16 crops, 120 for each image, in fp16: mmdet computes anchors in
+the model's precision, and bf16 would round their corners to multiples of 4 pixels.
 """
 
 _base_ = ['coco.py', 'schedule_coco_3x.py', 'default_runtime_detection.py']

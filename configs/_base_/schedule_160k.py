@@ -1,9 +1,15 @@
-"""160,000 iterations: linear warm-up over 1,500 times a polynomial decay that runs from the first iteration.
+"""160,000 iterations, AdamW: a linear warm-up times a polynomial decay from the first iteration.
 
-lr(i) = lr * (1 - i / 160000) * (1e-6 + (1 - 1e-6) * min(i / 1500, 1)), for each group times its layer's scale.
-``end`` is one more than the length because mmengine's schedulers reach their last value at ``end - 1``.
+lr(i) = lr * scale * (1 - i / 160000) * (1e-6 + (1 - 1e-6) * min(i / 1500, 1)), with the scale of
+the layer. ``end`` exceeds the length by 1 because mmengine reaches the last value at ``end - 1``.
 """
 
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    constructor='convnext_dense.LayerDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(decay_rate=0.9, decay_type='stage_wise'),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1501),
     dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=0, end=160001),

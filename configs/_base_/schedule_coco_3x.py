@@ -1,10 +1,17 @@
-"""36 epochs, the '3x' schedule: lr / 10 after 27 and after 33; linear warm-up over 500 iterations from lr / 1000.
+"""36 epochs, AdamW: lr / 10 after 27 and after 33 epochs, a warm-up of 500 iterations.
 
-lr(i, epoch) = lr * (1e-3 + (1 - 1e-3) * min(i / 500, 1)) * 0.1 ** ((epoch >= 27) + (epoch >= 33)), epochs from 0, for
-each group times its layer's scale. ``end`` is one more than the warm-up's length because mmengine's schedulers reach
-their last value at ``end - 1``.
+lr(i, epoch) = lr * scale * (1e-3 + (1 - 1e-3) * min(i / 500, 1))
+               * 0.1 ** ((epoch >= 27) + (epoch >= 33))
+with epochs from 0 and the scale of the layer. ``end`` exceeds the length by 1 because mmengine
+reaches the last value at ``end - 1``.
 """
 
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    constructor='convnext_dense.LayerDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(decay_rate=0.7, decay_type='layer_wise'),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=501),
     dict(type='MultiStepLR', by_epoch=True, milestones=[27, 33], gamma=0.1),

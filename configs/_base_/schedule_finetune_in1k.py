@@ -1,6 +1,6 @@
-"""ImageNet-1k from pretrained weights: 30 epochs in batches of 512, a cosine from 5e-5 to 1e-6, layer decay.
+"""ImageNet-1k from pretrained weights: 30 epochs, batches of 512, cosine from 5e-5 to 1e-6.
 
-Both ends of the cosine are multiplied by the layer's scale.
+Both ends of the cosine are multiplied by the scale of the layer.
 """
 
 _base_ = ['schedule_in1k.py']

@@ -1,17 +1,19 @@
-"""ImageNet from scratch: 300 epochs in batches of 4096, 20 of warm-up, then a cosine, iteration by iteration.
+"""ImageNet from scratch: 300 epochs, batches of 4096, 20 epochs of warm-up, then a cosine.
 
-lr goes from 0 to 4e-3 over the warm-up's iterations and down to 1e-6. The first iteration has 4e-9, not 0: mmengine's
-schedules multiply, and 0 would stay 0.
+The learning rate changes each iteration: from 0 to 4e-3, then down to 1e-6. It starts at 4e-9
+rather than at 0, because mmengine multiplies the last value, and 0 would stay 0.
 """
 
-max_epochs, warmup_epochs = 300, 20
+max_epochs = 300
+warmup_epochs = 20
+# No layer decay. Biases, norms and layer scale have no weight decay.
 optim_wrapper = dict(
     type='OptimWrapper',
     accumulative_counts=4,  # 8 GPUs x 128 images x 4 = 4096
     optimizer=dict(type='AdamW', lr=4e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05),
     constructor='convnext_dense.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(decay_rate=1.0),
-)  # no layer decay; weight decay 0 on biases, norms and layer scale
+)
 param_scheduler = [
     dict(
         type='LinearLR', start_factor=1e-6, begin=0, end=warmup_epochs, convert_to_iter_based=True
@@ -37,6 +39,5 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
-auto_scale_lr = dict(
-    enable=False, base_batch_size=1024
-)  # of all GPUs together, before accumulation
+# The batch of all GPUs together, before accumulation.
+auto_scale_lr = dict(enable=False, base_batch_size=1024)

@@ -1,7 +1,8 @@
-"""ImageNet-22k from scratch: as ``schedule_in1k.py``, but 90 epochs with 5 of warm-up."""
+"""ImageNet-22k from scratch: ``schedule_in1k.py`` for 90 epochs with 5 of warm-up."""
 
 _base_ = ['schedule_in1k.py']
-max_epochs, warmup_epochs = 90, 5
+max_epochs = 90
+warmup_epochs = 5
 optim_wrapper = dict(accumulative_counts=16)  # 8 GPUs x 32 images x 16 = 4096
 param_scheduler = [
     dict(_base_.param_scheduler[0], end=warmup_epochs),

@@ -8,6 +8,7 @@ from convnext_dense.apis.checkpoints import (
     resume_last,
 )
 from convnext_dense.apis.config import (
+    find_config_folder,
     fit_to_machine,
     list_configs,
     load_config,
@@ -18,7 +19,7 @@ from convnext_dense.apis.config import (
     use_tta,
 )
 from convnext_dense.apis.predict import draw_predictions, find_images
-from convnext_dense.apis.recipes import format_recipes, read_scores
+from convnext_dense.apis.recipes import format_list, format_page, read_metafiles
 from convnext_dense.apis.sample import use_sample
 from convnext_dense.apis.summary import print_summary
 from convnext_dense.errors import CheckpointError, ConfigError
@@ -31,15 +32,17 @@ __all__ = [
     'allow_training_checkpoints',
     'draw_predictions',
     'find_images',
+    'find_config_folder',
     'fit_to_machine',
-    'format_recipes',
+    'format_list',
+    'format_page',
     'keep_checkpoints_safe',
     'list_configs',
     'load_config',
     'prepare_load_from',
     'print_scores',
     'print_summary',
-    'read_scores',
+    'read_metafiles',
     'require_checkpoint',
     'require_data',
     'require_fit',

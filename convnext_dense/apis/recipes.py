@@ -1,31 +1,24 @@
-"""The table of recipes in the docs, made from the configs themselves."""
+"""The page of recipes, made from the configs and the metafiles beside them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from mmengine.config import Config
 
-# The last word of a config's name: what the section is called, and what is said under its title.
-SECTIONS = {
-    'ade20k': (
-        'ADE20K',
-        'Expected and ours: mIoU on the validation set; `--tta`: six sizes and a flip, whole images.',
-    ),
-    'coco': (
-        'COCO',
-        'Expected and ours: AP on val2017. Names with `1x` are the same for 12 epochs.',
-    ),
-    'in1k': ('ImageNet-1k', 'Expected and ours: top-1 accuracy on the validation set.'),
-    'in22k': ('ImageNet-22k', 'Pretraining: no score of its own.'),
-    'nuclei': ('Nuclei', 'From random weights.'),
-    'camvid': ('CamVid', 'From random weights.'),
-    'sample': ('Drawn samples', 'Checks that everything works, in minutes on a CPU.'),
-}
-_SIZES = ('atto', 'femto', 'pico', 'nano', 't', 's', 'b', 'l', 'xl', 'h')
-COLUMNS = (
+PAGE_HEAD = """# Recipes
+
+All configs of this project. The page is made from the configs and from `configs/metafile_*.yml`,
+which also name the papers and the authors' configs: `convnext-dense recipes --write` updates it.
+
+- **weights**: what the weights that a run starts from were trained on; `-` for random weights.
+- **batch**: images in one step of the optimizer, as GPUs x images x accumulated batches.
+- **cost**: parameters, and multiply-adds as counted by the authors of ConvNeXt.
+- **published**: scores of the authors of ConvNeXt, or what we aim at. **ours**: measured here.
+"""
+_COLUMNS = (
     'config',
     'backbone',
     'weights',
@@ -34,107 +27,134 @@ COLUMNS = (
     'lr',
     'lr decay',
     'drop path',
-    'numbers',
-    'expected',
+    'precision',
+    'cost',
+    'published',
     'ours',
 )
 
 
-def format_recipes(paths: Sequence[Path]) -> str:
-    """Markdown: a section for each data set, a row for each config of ``paths``.
+def read_metafiles(configs: Path) -> list[dict]:
+    """Read all ``metafile_*.yml`` in the folder ``configs``, in the order of their names.
 
-    Settings come from the config, scores from its header: ``Expected: ... Ours: ...``, or ``Measured: ...``.
-
-    Raises:
-        ValueError: a config's name ends with no known data set, or its header has no scores.
+    A metafile has the format of OpenMMLab's model index (``Collections``, ``Models``), and for a
+    section of the page ``Title``, ``Note``, ``Train`` and ``Test``. Besides the usual keys a model
+    has ``Expected`` (a text instead of ``Results``) and ``Measured`` (our own scores).
     """
-    rows: dict[str, list[tuple]] = {data: [] for data in SECTIONS}
-    for path in sorted(paths, key=_get_rank):
-        data = _name_data(path)
-        if data not in SECTIONS:
-            raise ValueError(
-                f'{path}: a config is named <method>_<backbone>_<data>.py with data one of '
-                f'{", ".join(SECTIONS)}; got {data!r}. A new data set needs a line in SECTIONS.'
-            )
-        rows[data].append(_make_row(path))
-    parts = [
-        f'## {title}\n\n{note}\n\n{_format_table(rows[data])}'
-        for data, (title, note) in SECTIONS.items()
-        if rows[data]
-    ]
-    return '\n\n'.join(parts) + '\n'
+    paths = sorted(configs.glob('metafile_*.yml'))
+    return [yaml.safe_load(path.read_text(encoding='utf-8')) for path in paths]
 
 
-def read_scores(path: Path) -> tuple[str, str]:
-    """What a config's header says is expected, and what was reached here."""
-    header = re.sub(r'\s+', ' ', path.read_text(encoding='utf-8').split('"""')[1])
-    if match := re.search(r'Expected: (.*?)\.? Ours: (.*?)\.?(?= [A-Z][a-z]+: |\s*$)', header):
-        return match[1], match[2]
-    if match := re.search(r'Measured: (.*?)\.?(?= [A-Z][a-z]+: |\s*$)', header):
-        return '-', match[1]
-    raise ValueError(f'{path}: the header must have "Expected: ... Ours: ..." or "Measured: ..."')
+def format_page(configs: Path) -> str:
+    """Write the page of recipes in Markdown: one section per metafile, one row per config."""
+    sections = [_format_section(metafile, configs) for metafile in read_metafiles(configs)]
+    return '\n'.join([PAGE_HEAD, *sections])
 
 
-def _name_data(path: Path) -> str:
-    return path.stem.rpartition('_')[2]
+def format_list(configs: Path) -> str:
+    """Write the name, published scores and own scores of all configs as plain text."""
+    lines = []
+    for metafile in read_metafiles(configs):
+        lines.append(f'{metafile["Title"]}')
+        for model in metafile['Models']:
+            lines.append(f'  {model["Name"]}')
+            lines.append(f'      published: {format_scores(model)}')
+            lines.append(f'      ours: {model["Measured"]}')
+    return '\n'.join(lines) + '\n'
 
 
-def _get_rank(path: Path) -> tuple:
-    """Methods by name, V1 before V2, sizes from small to large, those with weights of ImageNet-22k last."""
-    method, _, rest = path.stem.partition('convnext')
-    size = next((i for i, size in enumerate(_SIZES) if f'_{size}_' in rest), -1)
-    return method, '_v2_' in rest, size, '22k' in rest, path.stem
+def format_scores(model: dict) -> str:
+    """Write the published scores of a metafile's model, as ``box AP 46.2, mask AP 41.7``."""
+    scores = []
+    for result in model.get('Results', []):
+        for metric, value in result['Metrics'].items():
+            scores.append(f'{metric} {value}')
+    return ', '.join(scores) or model.get('Expected', '-')
 
 
-def _make_row(path: Path) -> tuple[str, ...]:
+def _format_section(metafile: dict, configs: Path) -> str:
+    commands = [metafile['Train']]
+    if 'Test' in metafile:
+        commands.append(metafile['Test'])
+    lines = [f'## {metafile["Title"]}', '', metafile['Note'].strip(), '']
+    lines += ['```bash', *commands, '```', '']
+    lines += [_format_row(_COLUMNS), _format_row(['---'] * len(_COLUMNS))]
+    for model in metafile['Models']:
+        lines.append(_format_row(_make_cells(model, configs)))
+    return '\n'.join([*lines, ''])
+
+
+def _format_row(cells: Sequence[str]) -> str:
+    return f'| {" | ".join(cells)} |'
+
+
+def _make_cells(model: dict, configs: Path) -> list[str]:
+    """Make the cells of one row, in the order of ``_COLUMNS``."""
+    path = configs / Path(model['Config']).name
     cfg = Config.fromfile(path)
-    backbone, wrapper = cfg.model.get('backbone', cfg.model), cfg.optim_wrapper
-    arch = backbone.get('arch') or f'{backbone.type.lower()}{backbone.get("depth", "")}'
-    paramwise = wrapper.get('paramwise_cfg') or {}
-    rate = paramwise.get('decay_rate', 1.0)
-    decay = '-' if rate == 1 else f'{paramwise.get("decay_type", "layer_wise")} {rate:g}'
-    expected, ours = read_scores(path)
-    return (
-        f'[{path.stem}](../configs/{path.name})',
-        str(arch),
-        _name_weights(backbone),
-        _name_length(cfg.train_cfg),
-        str(_get_batch(cfg, _name_data(path))),
+    backbone = cfg.model.get('backbone', cfg.model)
+    wrapper = cfg.optim_wrapper
+    return [
+        f'[{model["Name"]}](../{model["Config"]})',
+        _describe_arch(backbone),
+        _describe_weights(backbone),
+        _describe_length(cfg.train_cfg),
+        _describe_batch(cfg),
         f'{wrapper.optimizer.lr:g}',
-        decay,
+        _describe_decay(wrapper.get('paramwise_cfg', {})),
         f'{backbone.get("drop_path_rate", 0.0):g}',
-        _name_numbers(wrapper),
-        expected,
-        ours,
-    )
+        _describe_precision(wrapper),
+        ', '.join(model.get('Metadata', {}).values()) or '-',
+        format_scores(model),
+        model['Measured'],
+    ]
 
 
-def _name_weights(backbone: dict) -> str:
-    """'1k', '22k', ...: what the weights that a run starts from were trained on, '-' for random ones."""
-    checkpoint = str((backbone.get('init_cfg') or {}).get('checkpoint', ''))
-    match = re.search(r'_(1k|22k)_', checkpoint)
-    return match[1] if match else Path(checkpoint).name or '-'
+def _describe_arch(backbone: dict) -> str:
+    """The arch of a ConvNeXt, as ``tiny``, or type and depth of another backbone: ``resnet50``."""
+    if 'arch' in backbone:
+        return backbone['arch']
+    return f'{backbone["type"].lower()}{backbone["depth"]}'
 
 
-def _name_length(train_cfg: dict) -> str:
-    epochs = train_cfg.get('max_epochs')
-    return f'{epochs} epochs' if epochs else f'{train_cfg["max_iters"]:,} iterations'
+def _describe_weights(backbone: dict) -> str:
+    """``1k`` or ``22k`` for weights of ImageNet-1k or ImageNet-22k, the file's name for others."""
+    if 'init_cfg' not in backbone:
+        return '-'
+    name = Path(backbone['init_cfg']['checkpoint']).name
+    for data in ('22k', '1k'):
+        if f'_{data}_' in name:
+            return data
+    return name
 
 
-def _get_batch(cfg: Config, data: str) -> int:
-    """Images in a step of the optimizer, over all GPUs; the samples run in one process."""
-    batch = (
-        cfg.train_dataloader.batch_size if data == 'sample' else cfg.auto_scale_lr.base_batch_size
-    )
-    return batch * cfg.optim_wrapper.get('accumulative_counts', 1)
+def _describe_length(train_cfg: dict) -> str:
+    if 'max_epochs' in train_cfg:
+        return f'{train_cfg["max_epochs"]} epochs'
+    return f'{train_cfg["max_iters"]:,} iterations'
 
 
-def _name_numbers(wrapper: dict) -> str:
-    if wrapper.get('type') != 'AmpOptimWrapper':
+def _describe_batch(cfg: Config) -> str:
+    """``4096 = 8 x 128 x 4``: total, GPUs, images of a GPU, accumulated batches."""
+    images = cfg.train_dataloader.batch_size
+    gpus = cfg.auto_scale_lr.base_batch_size // images
+    accumulated = cfg.optim_wrapper.get('accumulative_counts', 1)
+    factors = f'{gpus} x {images}'
+    if accumulated > 1:
+        factors += f' x {accumulated}'
+    return f'{gpus * images * accumulated} = {factors}'
+
+
+def _describe_decay(paramwise_cfg: dict) -> str:
+    rate = paramwise_cfg.get('decay_rate', 1.0)
+    if rate == 1.0:
+        return '-'
+    return f'{paramwise_cfg["decay_type"]} {rate:g}'
+
+
+def _describe_precision(optim_wrapper: dict) -> str:
+    if optim_wrapper['type'] != 'AmpOptimWrapper':
         return 'fp32'
-    return {'bfloat16': 'bf16'}.get(wrapper.get('dtype'), 'fp16')
-
-
-def _format_table(rows: Sequence[tuple]) -> str:
-    lines = [COLUMNS, ('---',) * len(COLUMNS), *rows]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+    if optim_wrapper.get('dtype') == 'bfloat16':
+        return 'bf16'
+    return 'fp16'

@@ -1,29 +1,30 @@
-"""Print the table of recipes, made from the configs."""
+"""List the shipped configs and their scores.
+
+docs/recipes.md has their settings too; with --write it is made from the configs and metafiles.
+"""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-
-PAGE = Path('docs', 'recipes.md')
-HEAD = """# Recipes
-
-Every config of this project, as it stands; `python tools/list_recipes.py --write` makes this page from them. Batch:
-images in one step of the optimizer, over all GPUs. Weights: what a run starts from was trained on, `-` for random ones.
-"""  # noqa: E501  (a line of the page)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('--write', action='store_true', help='write it to docs/recipes.md')
+    parser.add_argument(
+        '--write', action='store_true', help='write docs/recipes.md, in a checkout of the project'
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print or write the page."""
+    """Print the list or write the page."""
     from convnext_dense import apis
 
-    page = f'{HEAD}\n{apis.format_recipes(apis.list_configs())}'
-    if args.write:
-        PAGE.write_text(page, encoding='utf-8')
-    else:
-        print(page, end='')
+    configs = apis.find_config_folder()
+    if not args.write:
+        print(apis.format_list(configs), end='')
+        return
+    page = configs.parent / 'docs' / 'recipes.md'
+    if not page.exists():
+        raise apis.ConfigError(f'--write needs a checkout of the project: {page} does not exist')
+    page.write_text(apis.format_page(configs), encoding='utf-8')
+    print(f'Written: {page}')
