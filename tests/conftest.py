@@ -1,4 +1,7 @@
-"""A strict session: fixed seeds, one thread, no network; and ``stack``, the mm* family under test."""
+"""A strict session: fixed seeds, one thread, no network.
+
+``stack`` is the mm* family under test.
+"""
 
 import copy
 import os
@@ -28,7 +31,7 @@ def _check_host(host):
         host = host.decode()
     if host not in (*_LOCAL_HOSTS, socket.gethostname()):
         raise RuntimeError(
-            f'tests use no network, but this one asked for {host!r}: give it a file or a fake instead'
+            f'tests use no network, but {host!r} was asked for: use a file or a fake instead'
         )
 
 
@@ -63,7 +66,7 @@ def fixed_seeds():
 
 @pytest.fixture(autouse=True)
 def no_default_scope():
-    """A test's default scope (mmdet, mmseg) is not the next one's: mmdet warns when it finds another."""
+    """Forget the default scope (mmdet, mmseg) after each test; mmdet warns of another one."""
     yield
     if 'mmengine.registry' in sys.modules:
         sys.modules['mmengine.registry'].DefaultScope._instance_dict.clear()
@@ -93,7 +96,10 @@ def read_config(_parsed_configs):
 
 @pytest.fixture(scope='session')
 def stack() -> str:
-    """'onedl' or 'openmmlab': whose mmengine is imported. Both call themselves ``mmengine``, so the files are asked."""
+    """'onedl' or 'openmmlab': whose mmengine is imported.
+
+    Both are called ``mmengine``; only the installed files tell them apart.
+    """
     import mmengine
 
     installed_in = Path(mmengine.__file__).parents[1]

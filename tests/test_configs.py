@@ -107,7 +107,7 @@ def test_header_is_at_most_three_lines_or_describes_data(name):
 
 # -- the authors' numbers ------------------------------------------------------------------------
 class Segmentor(NamedTuple):
-    """A row of the authors' configs and of table 4; scores are mIoU, then with six sizes and a flip."""
+    """A row of the authors' configs and of table 4; scores: mIoU, and with six sizes and a flip."""
 
     arch: str
     weights: str
