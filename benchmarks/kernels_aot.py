@@ -1,217 +1,143 @@
-"""Compiles every Triton kernel for sm_80, sm_90 and sm_100 without a GPU, and prints what each asks of one.
+"""Compile every Triton kernel for sm_80, sm_90 and sm_100 without a GPU, and print what each needs.
 
     python benchmarks/kernels_aot.py [--arch 90] [--dtype bfloat16] [--only layer_norm]
 
-The launchers run on tensors without memory and their launches are recorded: what is compiled is what a GPU would get.
-Registers are for each thread. A stack above 0 bytes means that values are spilled to memory; the exit status is then 1.
+The launches are recorded on tensors without memory, so that exactly what a GPU would get is
+compiled. Registers and stack are for each thread, shared memory is for each program, in bytes.
+A stack above 0 means that registers are spilled to memory; the exit status is then 1.
 """
+
+from __future__ import annotations
 
 import argparse
 import contextlib
+import inspect
 import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import torch
 import triton
-from triton._C.libtriton import ir
+from operation_arguments import OPERATIONS, RandomArguments
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource, make_backend
+from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
-from convnext_dense.ops import dispatch, registered
+from convnext_dense.kernels import TritonOps, triton_ops
 
 ARCHS = (80, 90, 100)
-# Each dtype, and widths: one that 64 does not divide, one that it does. Kernels with a limit run at that one too.
-WIDTHS = {'bfloat16': (96, 192), 'float16': (192,), 'float32': (96, 192)}
-POINTER = {torch.float32: '*fp32', torch.float16: '*fp16', torch.bfloat16: '*bf16'}
-OPTIONS = {'num_warps', 'num_stages'}
+WIDTHS = (96, 192)  # one that 64 does not divide, one that it does
+MAP = (16, 64, 64)  # (N, H, W)
+DTYPES = ('bfloat16', 'float16', 'float32')
+POINTERS = {torch.float32: '*fp32', torch.float16: '*fp16', torch.bfloat16: '*bf16'}
+OPTIONS = ('num_warps', 'num_stages')
 CUOBJDUMP = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin' / 'cuobjdump'
 
 
 @dataclass
 class Launch:
-    """A recorded launch: kernel, arguments by name, options of the compiler, programs."""
+    """A recorded launch: the kernel, its arguments by name, compiler options, programs."""
 
     kernel: JITFunction
     arguments: dict
     options: dict
     programs: int
 
-    def source(self) -> ASTSource:
-        constants = {
-            name: value for name, value in self.arguments.items() if self._param(name).is_constexpr
-        }
-        signature = {
-            name: 'constexpr' if name in constants else self._type(value)
-            for name, value in self.arguments.items()
-        }
-        aligned = [
-            index
-            for index, (name, value) in enumerate(self.arguments.items())
-            if self._divides(name, value)
-        ]
-        return ASTSource(
-            fn=self.kernel,
-            signature=signature,
-            constexprs=constants,
-            attrs={(index,): [['tt.divisibility', 16]] for index in aligned},
-        )
+    @property
+    def name(self) -> str:
+        """Name of the kernel in tables."""
+        return self.kernel.__name__.removesuffix('_kernel')
+
+    def make_source(self) -> ASTSource:
+        """The kernel, specialized as Triton does it for these arguments."""
+        parameters = {parameter.name: parameter for parameter in self.kernel.params}
+        signature, constants, attributes = {}, {}, {}
+        for index, (name, value) in enumerate(self.arguments.items()):
+            divisible = False
+            if parameters[name].is_constexpr:
+                signature[name] = 'constexpr'
+                constants[name] = value
+            elif isinstance(value, torch.Tensor):
+                signature[name] = POINTERS[value.dtype]
+                divisible = True  # torch's allocations are aligned
+            elif isinstance(value, float):
+                signature[name] = 'fp32'
+            else:
+                signature[name] = 'i32'
+                divisible = value % 16 == 0 and not parameters[name].do_not_specialize
+            if divisible:
+                attributes[(index,)] = [['tt.divisibility', 16]]
+        return ASTSource(self.kernel, signature, constants, attributes)
 
     def compile(self, arch: int):
-        return triton.compile(
-            self.source(), target=GPUTarget('cuda', arch, 32), options=self.options
-        )
+        """Triton's compiled kernel for ``arch``, e.g. 90."""
+        target = GPUTarget('cuda', arch, 32)
+        return triton.compile(self.make_source(), target=target, options=self.options)
 
-    def first_form(self) -> str:
-        """Triton's own first form of the kernel, before any pass, as text."""
-        context, target = ir.context(), GPUTarget('cuda', 90, 32)
-        backend = make_backend(target)
-        ir.load_dialects(context)
-        backend.load_dialects(context)
-        options = backend.parse_options(dict(self.options))
-        return str(
-            self.source().make_ir(
-                target,
-                options,
-                backend.get_codegen_implementation(options),
-                backend.get_module_map(),
-                context,
-            )
-        )
-
-    def _param(self, name: str):
-        return next(param for param in self.kernel.params if param.name == name)
-
-    def _divides(self, name: str, value) -> bool:
-        if isinstance(value, torch.Tensor):
-            return True  # torch's allocations are aligned
-        return (
-            isinstance(value, int)
-            and not (self._param(name).is_constexpr or self._param(name).do_not_specialize)
-            and value % 16 == 0
-        )
-
-    @staticmethod
-    def _type(value) -> str:
-        if isinstance(value, torch.Tensor):
-            return POINTER[value.dtype]
-        return 'fp32' if isinstance(value, float) else 'i32'
+    def measure(self, arch: int) -> tuple[int, int, int]:
+        """Registers and bytes of stack of a thread, and bytes of shared memory of a program."""
+        compiled = self.compile(arch)
+        with tempfile.NamedTemporaryFile(suffix='.cubin') as file:
+            file.write(compiled.asm['cubin'])
+            file.flush()
+            command = [CUOBJDUMP, '--dump-resource-usage', file.name]
+            text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        registers, stack = re.search(r'REG:(\d+) STACK:(\d+)', text).groups()
+        return int(registers), int(stack), compiled.metadata.shared
 
 
 @contextlib.contextmanager
-def recorded():
-    """A list that the launches of the block are added to; none of them runs."""
-    launches, run = [], JITFunction.run
+def recorded_launches() -> Iterator[list[Launch]]:
+    """A list to which the launches inside the block are added; none of them runs."""
+    launches: list[Launch] = []
 
-    def record(self, *args, grid, warmup, **kwargs):
-        options = {name: kwargs.pop(name) for name in OPTIONS & kwargs.keys()}
-        launches.append(
-            Launch(self, {**dict(zip(self.arg_names, args)), **kwargs}, options, grid[0])
-        )
+    def record(kernel, *args, grid, warmup, **constants):
+        options = {name: constants.pop(name) for name in OPTIONS if name in constants}
+        named = inspect.signature(kernel.fn).bind(*args, **constants).arguments
+        launches.append(Launch(kernel, named, options, grid[0]))
 
-    JITFunction.run = record
-    try:
+    with (
+        mock.patch.object(JITFunction, 'run', record),
+        mock.patch.object(triton_ops, 'find_reasons', return_value=[]),
+    ):
         yield launches
-    finally:
-        JITFunction.run = run
 
 
-def arguments_of(operation: str, channels: int, dtype: torch.dtype) -> tuple:
-    """Arguments without memory, as from a batch of 16: activations and factors in ``dtype``, the rest in fp32."""
-
-    def empty(*shape, dtype=torch.float32):
-        return torch.empty(shape, dtype=dtype, device='meta')
-
-    side = (16, 64, 64)
-    x, wide = empty(*side, channels, dtype=dtype), empty(*side, 4 * channels, dtype=dtype)
-    vector, hidden, scale, statistic = empty(channels), empty(4 * channels), empty(16), empty(*side)
-    filters, widen, narrow = (
-        empty(*shape, dtype=dtype)
-        for shape in [(channels, 1, 7, 7), (4 * channels, channels), (channels, 4 * channels)]
-    )
-    return {
-        'depthwise_conv': (x, filters, vector),
-        'depthwise_input_grad': (x, filters, x),
-        'depthwise_weight_grad': (x, x),
-        'depthwise_normalize': (x, filters, vector),
-        'normalize_backward': (x, x, statistic),
-        'layer_norm': (x, vector, vector),
-        'layer_norm_backward': (x, x, statistic, statistic, vector),
-        'linear_gelu': (x, widen, hidden),
-        'linear_residual': (wide, narrow, vector, vector, scale, empty(*side, channels)),
-        'gelu_backward': (wide, wide, scale),
-        'mlp_backward': (x, widen, hidden, x, narrow, scale),
-        'global_response_norm': (wide, hidden, hidden),
-        'global_response_norm_backward': (wide, wide, hidden),
-    }[operation]
-
-
-def launches_of(operation: str, channels: int, dtype: torch.dtype) -> list[Launch]:
-    """What an operation launches for a width."""
-    arguments = arguments_of(operation, channels, dtype)
-    with recorded() as launches:
-        registered.kernel(operation)(*arguments)
+def record_operation(operation: str, channels: int, dtype: torch.dtype) -> list[Launch]:
+    """What an operation launches for feature maps of ``channels`` channels."""
+    arguments = getattr(RandomArguments(MAP, channels, dtype, 'meta'), operation)()
+    with recorded_launches() as launches:
+        getattr(TritonOps(), operation)(*arguments)
     return launches
 
 
-def resources(compiled) -> tuple[int, int, int]:
-    """Registers for each thread, and bytes of stack for each thread and of shared memory for each program."""
-    with tempfile.NamedTemporaryFile(suffix='.cubin') as file:
-        file.write(compiled.asm['cubin'])
-        file.flush()
-        command = [CUOBJDUMP, '--dump-resource-usage', file.name]
-        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    registers, stack = re.search(r'REG:(\d+) STACK:(\d+)', shown).groups()
-    return int(registers), int(stack), compiled.metadata.shared
-
-
-def widths(operation: str, dtype: str) -> list[int]:
-    """Those of WIDTHS that an operation takes, and the widest that it takes."""
-    limit = dispatch.WIDEST.get(operation, 1 << 30)
-    return sorted(
-        {
-            min(channels, limit)
-            for channels in (*WIDTHS[dtype], *([limit] if limit < 1 << 30 else []))
-        }
-    )
-
-
-def rows(archs: list[int], dtypes: list[str], operations: list[str]):
-    for operation in operations:
-        for dtype in dtypes:
-            for channels in widths(operation, dtype):
-                for launch in launches_of(operation, channels, getattr(torch, dtype)):
-                    used = [resources(launch.compile(arch)) for arch in archs]
-                    name = launch.kernel.__name__.removesuffix('_kernel')
-                    yield operation, name, dtype, channels, launch.options['num_warps'], used
-
-
 def main() -> int:
+    """Print the table; 1 if a kernel spills registers."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--arch', type=int, nargs='+', default=ARCHS)
-    parser.add_argument('--dtype', nargs='+', default=list(WIDTHS), choices=WIDTHS)
-    parser.add_argument(
-        '--only', nargs='+', default=dispatch.OPERATIONS, choices=dispatch.OPERATIONS
-    )
+    parser.add_argument('--dtype', nargs='+', default=DTYPES, choices=DTYPES)
+    parser.add_argument('--only', nargs='+', default=OPERATIONS, choices=OPERATIONS)
     args = parser.parse_args()
-    heads = [f'sm_{arch} registers / stack / shared' for arch in args.arch]
-    print('|', ' | '.join(['operation', 'kernel', 'dtype', 'C', 'warps', *heads]), '|')
-    print('|---|---|---|---|---|' + '---|' * len(args.arch))
+    columns = [f'sm_{arch} registers / stack / shared' for arch in args.arch]
+    print('| operation | kernel | dtype | C |', ' | '.join(columns), '|')
+    print('|---|---|---|---|' + '---|' * len(args.arch))
     spilled = 0
-    for *names, used in rows(args.arch, args.dtype, args.only):
-        spilled += sum(stack > 0 for _, stack, _ in used)
-        print(
-            '|',
-            ' | '.join([*map(str, names), *(f'{r} / {s} / {m}' for r, s, m in used)]),
-            '|',
-            flush=True,
-        )
+    for operation in args.only:
+        for dtype in args.dtype:
+            for channels in WIDTHS:
+                for launch in record_operation(operation, channels, getattr(torch, dtype)):
+                    used = [launch.measure(arch) for arch in args.arch]
+                    spilled += sum(stack > 0 for _, stack, _ in used)
+                    cells = [operation, launch.name, dtype, str(channels)]
+                    cells += [' / '.join(map(str, numbers)) for numbers in used]
+                    print('|', ' | '.join(cells), '|', flush=True)
     print(f'\n{spilled} spilled; triton {triton.__version__}')
     return int(spilled > 0)
 
