@@ -37,8 +37,7 @@ def make_block(memory, use_grn, device):
     return block.to(device)
 
 
-@pytest.mark.parametrize('use_grn', [False, True], ids=['v1', 'v2'])
-@pytest.mark.parametrize('memory', ['half', 'low'])
+@pytest.mark.parametrize(('memory', 'use_grn'), [('half', False), ('low', True)])
 def test_training_step_equals_torch(memory, use_grn, device, monkeypatch):
     block = make_block(memory, use_grn, device)
     x = torch.randn(2, 8, 4, 3, device=device)

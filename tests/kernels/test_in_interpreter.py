@@ -11,9 +11,9 @@ HERE = Path(__file__).parent
 ONE_STEP = """
 import sys
 import torch
-from convnext_dense import ConvNeXt
+from convnext_dense import layers
 
-model = ConvNeXt(dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)))
+model = layers.ConvNeXt(dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)), memory='low')
 sum(y.sum() for y in model(torch.randn(1, 3, 32, 32))).backward()
 print([name for name in sys.modules if name.startswith('convnext_dense.kernels')])
 """
