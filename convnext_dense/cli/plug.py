@@ -42,8 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the new config and print how it differs."""
+    import difflib
+
     from convnext_dense.apis import resolve_config
-    from convnext_dense.plug.plug import plug
+    from convnext_dense.plug import plug
 
     config = resolve_config(args.config)
     done = plug(
@@ -55,5 +57,12 @@ def run(args: argparse.Namespace) -> None:
         checkpoint=None if args.checkpoint == 'none' else args.checkpoint,
         check=not args.no_check,
     )
-    print('\n'.join([f'--- {config}', f'+++ {done.path}', *done.changes, '', *done.notes]))
-    print(f'Written: {done.path}')
+    difference = difflib.unified_diff(
+        done.old.pretty_text.splitlines(),
+        done.new.pretty_text.splitlines(),
+        fromfile=config,
+        tofile=str(done.path),
+        lineterm='',
+        n=1,
+    )
+    print(*difference, '', *done.notes, f'Written: {done.path}', sep='\n')

@@ -1,45 +1,51 @@
-"""Rewrites anybody's mmdet or mmseg config so that it runs on ConvNeXt."""
+"""Rewrites an mmdet or mmseg config so that its backbone is ConvNeXt."""
 
 from __future__ import annotations
 
-import copy
 import os
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
 
-from convnext_dense.apis.config import ConfigError, load_config, require_checkpoint
-from convnext_dense.apis.config_text import format_config, iter_changes
-from convnext_dense.plug.maps import find_model, read_maps
-from convnext_dense.plug.model import swap_backbone
+from convnext_dense.apis.config import load_config, require_checkpoint
+from convnext_dense.errors import ConfigError
+from convnext_dense.plug.channels import replace_backbone
+from convnext_dense.plug.feature_maps import check_model, find_model, read_feature_maps
 from convnext_dense.plug.recipe import (
     Recipe,
     get_checkpoint,
-    get_input,
     get_recipe,
+    get_statistics,
     get_training,
     has_warmup,
 )
-from convnext_dense.variants import get_variant
+from convnext_dense.variants import Variant, get_variant
 
 AUTHORS = 'authors'
 _BY_HAND = """{reason}.
-By hand, in your config: model.backbone = dict(_delete_=True, type='convnext_dense.ConvNeXt', arch={arch!r}); it returns
-maps of {dims} channels at strides 4, 8, 16, 32 (out_indices chooses). Write these numbers wherever a neck or head asks
-for the channels of the backbone, and custom_imports = dict(imports=['convnext_dense']). docs/plugging.md says more."""
+By hand, in your config: model.backbone = dict(_delete_=True, type='convnext_dense.ConvNeXt',
+arch={arch!r}). It returns feature maps with {dims} channels at strides 4, 8, 16, 32, of which
+out_indices chooses. Write these numbers wherever a neck or head asks for the channels of the
+backbone, and custom_imports = dict(imports=['convnext_dense']). docs/plugging.md says more."""
 
 
 @dataclass(frozen=True)
 class Plugged:
-    """A config that was written: where, each changed setting as a line of a diff, and what the user should know."""
+    """A config that was written, and what the user should know.
+
+    Attributes:
+        path: of the new config.
+        old: the config that it inherits, read.
+        new: the new config, read.
+        notes: sentences for the user.
+    """
 
     path: Path
-    changes: list[str]
+    old: Config
+    new: Config
     notes: list[str]
 
 
@@ -53,130 +59,101 @@ def plug(
     force: bool = False,
     check: bool = True,
 ) -> Plugged:
-    """Write ``out``, a config that inherits ``path`` and puts ConvNeXt in the place of its backbone.
+    """Write ``out``, a config that inherits ``path`` and has ConvNeXt as its backbone.
 
     Args:
-        path: an mmdet or mmseg config. It is left as it is.
-        arch: a name of ``VARIANTS``.
-        checkpoint: weights to start from, a file or an address; AUTHORS: theirs for ``arch``; None: random ones.
-        output_stride: 8, 16 or 32; None keeps that of the backbone that goes.
-        force: write over an ``out`` that exists.
+        path: an mmdet or mmseg config. It is not changed.
+        arch: a name in ``VARIANTS``.
+        out: path of the new config.
+        checkpoint: weights to start from, a file or an address; AUTHORS for theirs; None for random
+            weights.
+        output_stride: 8, 16 or 32; None keeps that of the old backbone.
+        force: replace ``out`` if it exists.
         check: build the new model and run an image through it.
 
     Raises:
-        ConfigError: ``out`` exists, ``path`` cannot be read, its backbone cannot be replaced (the message says what to
-            do by hand), ``checkpoint`` does not exist, or the new model does not run. Nothing is written then.
+        ConfigError: ``out`` exists, ``path`` cannot be read, its backbone cannot be replaced (the
+            message says what to do by hand), ``checkpoint`` does not exist, or the new model does
+            not run. Nothing is written then.
     """
     target = Path(out)
     _check_target(Path(path), target, force)
     _check_inheritable(Path(path))
-    if checkpoint not in (None, AUTHORS):
+    if checkpoint is not None and checkpoint != AUTHORS:
         require_checkpoint(checkpoint)
-    cfg = load_config(
-        path, work_dir='-'
-    )  # named after the file otherwise, a difference of no interest
     dims = _get_variant(arch).dims
+    # One work_dir for both: its default is named after the file, which is not a difference.
+    old = load_config(path, work_dir='-')
     try:
-        overrides, notes = make_overrides(cfg, arch, checkpoint, output_stride)
+        overrides, notes = make_overrides(old, arch, checkpoint, output_stride)
     except ConfigError as error:
         raise ConfigError(_BY_HAND.format(reason=error, arch=arch, dims=dims)) from error
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f'--out {target} cannot be written: {error}') from error
+
+    # A relative path: the two files can be moved together.
     base = os.path.relpath(Path(path).resolve(), target.parent.resolve()).replace(os.sep, '/')
-    draft = target.with_name(
-        f'_draft_of_{target.name}'
-    )  # beside it, so that the relative path holds
+    settings = Config(dict(_base_=[base], **overrides)).pretty_text
+    title = f'"""{Path(path).stem} with ConvNeXt, arch {arch}. Written by convnext-dense plug."""'
+    # The draft stands beside the target, where the relative path of the base is right. It becomes
+    # the target only if the new model runs.
+    draft = target.with_name(f'_draft_of_{target.name}')
     try:
-        draft.write_text(
-            format_config(
-                f'{Path(path).stem} on ConvNeXt, arch {arch}. Written by tools/plug.py.',
-                [base],
-                overrides,
-            ),
-            encoding='utf-8',
-        )
+        draft.write_text(f'{title}\n\n{settings}', encoding='utf-8')
         new = load_config(str(draft), work_dir='-')
-        notes += check_model(new) if check else []
+        if check:
+            notes += check_model(new)
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
-    return Plugged(target, list(iter_changes(cfg.to_dict(), new.to_dict())), notes)
+    return Plugged(target, old, new, notes)
 
 
 def make_overrides(
     cfg: Config, arch: str, checkpoint: str | None = AUTHORS, output_stride: int | None = None
-) -> tuple[dict, list[str]]:
-    """What to change in ``cfg``, as its heir would write it, and notes for the user.
+) -> tuple[dict[str, Any], list[str]]:
+    """What a config that inherits ``cfg`` has to change, and notes for the user.
+
+    Args:
+        cfg: an mmdet or mmseg config.
+        arch: a name in ``VARIANTS``.
+        checkpoint: as in :func:`plug`.
+        output_stride: as in :func:`plug`.
 
     Raises:
-        ConfigError: the backbone cannot be replaced; see :func:`convnext_dense.plug.model.swap_backbone`.
+        ConfigError: the backbone cannot be replaced, see
+            :func:`convnext_dense.plug.channels.replace_backbone`.
     """
     if not isinstance(cfg.get('model'), dict):
         raise ConfigError(f'{cfg.filename} has no model')
+    # The backbone: shape, channels of its readers, and weights with their input statistics.
     keys, model = find_model(cfg.model)
-    maps, recipe = read_maps(cfg, model.backbone), get_recipe(cfg, arch)
+    maps = read_feature_maps(cfg, model.backbone)
+    recipe = get_recipe(cfg, arch)
     arguments = _get_arguments(model.backbone, arch, recipe, checkpoint)
-    swapped = swap_backbone(model, maps, arch, output_stride, **arguments)
-    swapped = {keys[0]: swapped} if keys else swapped
-    statistics = get_input(cfg.model) if 'init_cfg' in arguments else None
-    if statistics:
-        swapped['data_preprocessor'] = statistics
-    overrides = dict(
-        custom_imports=_get_imports(cfg), model=swapped, **get_training(cfg, recipe, maps.names)
-    )
+    changed = replace_backbone(model, maps, arch, output_stride, **arguments)
+    for key in keys:
+        changed = {key: changed}
+    if 'init_cfg' in arguments:
+        statistics = get_statistics(cfg.model)
+        if statistics:
+            changed['data_preprocessor'] = statistics
+
+    # Everything outside the model.
+    overrides: dict[str, Any] = dict(custom_imports=_get_imports(cfg), model=changed)
+    overrides |= get_training(cfg, recipe, maps.names)
     if cfg.get('load_from'):
-        overrides['load_from'] = None  # the old model's weights
-    notes = list(_get_notes(cfg, arch, arguments, recipe))
+        overrides['load_from'] = None  # weights of the old model
+
+    notes = list(_iter_notes(cfg, arch, arguments, recipe))
     if model.get('neck') and output_stride not in (None, maps.output_stride):
         notes.append(
-            'The strides of the maps change: set those of anchors, points, RoI extractors (featmap_strides).'
+            'The strides of the feature maps change: set those of anchors, points and RoI '
+            'extractors (featmap_strides).'
         )
     return overrides, notes
-
-
-def check_model(cfg: Config, size: int = 128) -> list[str]:
-    """Build the model of ``cfg`` with random weights and run a black image of ``size`` pixels through what reads maps.
-
-    Returns a note when parameters of the backbone have no part in the output.
-
-    Raises:
-        ConfigError: it cannot be built or run.
-    """
-    try:
-        with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-            _, model_cfg = find_model(cfg.model)
-            model = MODELS.build(copy.deepcopy(model_cfg))  # building writes into it
-            model.eval()
-            image = torch.zeros(1, model.backbone.in_channels, size, size)
-            outputs = _run(model, image, size)
-    except Exception as error:  # third parties' modules raise anything
-        what = str(error) or traceback.extract_tb(error.__traceback__)[-1].line
-        raise ConfigError(
-            f'the new model fails on an image of {size} x {size} px: {type(error).__name__}: {what}. '
-            'Nothing was written; --no-check writes it anyway.'
-        ) from error
-    sum(output.float().sum() for output in outputs).backward()
-    idle = [name for name, parameter in model.backbone.named_parameters() if parameter.grad is None]
-    return (
-        [
-            f'Parameters of the backbone without a part in the output: {", ".join(idle)}. DistributedDataParallel '
-            'needs find_unused_parameters=True.'
-        ]
-        if idle
-        else []
-    )
-
-
-def _run(model: torch.nn.Module, image: torch.Tensor, size: int) -> list[torch.Tensor]:
-    maps = model.extract_feat(image)
-    if not hasattr(model, 'encode_decode'):
-        return list(maps)
-    meta = dict(img_shape=(size, size), ori_shape=(size, size), pad_shape=(size, size))
-    heads = getattr(model, 'auxiliary_head', None) or []
-    heads = heads if isinstance(heads, torch.nn.ModuleList) else [heads] if heads else []
-    return [model.encode_decode(image, [meta]), *(head(maps) for head in heads)]
 
 
 def _check_target(path: Path, target: Path, force: bool) -> None:
@@ -190,28 +167,28 @@ def _check_target(path: Path, target: Path, force: bool) -> None:
 
 def _check_inheritable(path: Path) -> None:
     try:
-        lazy = path.is_file() and Config._is_lazy_import(str(path))
+        is_lazy = path.is_file() and Config._is_lazy_import(str(path))
     except SyntaxError as error:
         raise ConfigError(f'config {path} cannot be read: {error}') from error
-    if lazy:
+    if is_lazy:
         raise ConfigError(
             f'{path} is of the pure Python kind (read_base), which no text config can inherit; '
             'give the text config of the same name'
         )
 
 
-def _get_variant(arch: str):
+def _get_variant(arch: str) -> Variant:
     try:
         return get_variant(arch)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
 
-def _get_arguments(old: dict, arch: str, recipe: Recipe, checkpoint: str | None) -> dict:
-    """What ConvNeXt gets besides its shape; of the old backbone, its ``in_channels`` and ``with_cp``."""
-    arguments = dict(drop_path_rate=recipe.drop_path_rate)
+def _get_arguments(old: dict, arch: str, recipe: Recipe, checkpoint: str | None) -> dict[str, Any]:
+    """Arguments of ConvNeXt besides its shape; ``in_channels`` and ``with_cp`` stay the same."""
+    arguments: dict[str, Any] = dict(drop_path_rate=recipe.drop_path_rate)
     if not get_variant(arch).use_grn:
-        arguments['layer_scale_init_value'] = 1.0  # the authors' dense recipes
+        arguments['layer_scale_init_value'] = 1.0  # as in the authors' dense recipes
     if old.get('in_channels', 3) != 3:
         arguments['in_channels'] = old['in_channels']
     if old.get('with_cp'):
@@ -223,23 +200,26 @@ def _get_arguments(old: dict, arch: str, recipe: Recipe, checkpoint: str | None)
     return arguments
 
 
-def _get_notes(cfg: Config, arch: str, arguments: dict, recipe: Recipe) -> Iterator[str]:
+def _iter_notes(cfg: Config, arch: str, arguments: dict, recipe: Recipe) -> Iterator[str]:
     if 'init_cfg' not in arguments:
         yield (
-            f'The backbone starts from random weights. The authors published {get_checkpoint(arch) or "none"} for '
-            f'{arch}, for images of three channels; --checkpoint takes any other.'
+            'The backbone starts from random weights. The authors published '
+            f'{get_checkpoint(arch) or "none"} for {arch}, for images of three channels; '
+            '--checkpoint takes any other.'
         )
     elif 'convnextv2' in arguments['init_cfg']['checkpoint']:
         yield "The authors' V2 weights are for non-commercial use (CC BY-NC 4.0)."
-    yield f'lr {recipe.lr:g} is for 16 images a step, all GPUs together.'
+    yield f'lr {recipe.lr:g} is for 16 images a step, over all GPUs.'
     if not has_warmup(cfg):
         yield (
-            'param_scheduler has no warm-up; the authors warm up linearly, over 1,500 iterations for segmentation '
-            'and 500 for detection.'
+            'param_scheduler has no warm-up; the authors warm up linearly, over 1,500 iterations '
+            'for segmentation and 500 for detection.'
         )
 
 
-def _get_imports(cfg: Config) -> dict:
+def _get_imports(cfg: Config) -> dict[str, list[str]]:
     old = (cfg.get('custom_imports') or {}).get('imports', [])
-    old = [old] if isinstance(old, str) else list(old)
-    return dict(imports=['convnext_dense', *(name for name in old if name != 'convnext_dense')])
+    if isinstance(old, str):
+        old = [old]
+    others = [name for name in old if name != 'convnext_dense']
+    return dict(imports=['convnext_dense', *others])

@@ -1,4 +1,4 @@
-"""ConvNeXt in the configs that mmdet ships, on the stand-in for compiled ops: a training step and a prediction."""
+"""ConvNeXt in configs that mmdet ships: a training step and prediction without compiled ops."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 
 SIZE = 128
-# Third parties' own: arguments renamed between mmcv's releases, and what mmdet asks of torch.
+# Deprecations inside mmdet and mmcv: renamed arguments, and old calls of torch.
 pytestmark = [
     pytest.mark.filterwarnings(f'ignore:{text}')
     for text in (
@@ -19,8 +19,8 @@ pytestmark = [
         '`torch.cuda.amp.autocast',
     )
 ]
-# For time alone: no padding to 1024 px or drawn sizes, fewer layers, queries, regions and cells. A two-stage DETR
-# cannot choose more queries than there are pixels in its maps, 340 here.
+# To save time: no padding to 1024 px, no random sizes, fewer layers, queries, regions and cells.
+# A two-stage DETR cannot choose more queries than its feature maps have pixels, here 340.
 NO_AUGMENT = {'model.data_preprocessor.batch_augments': None}
 DETR = {'model.encoder.num_layers': 1, 'model.decoder.num_layers': 2}
 FEW_QUERIES = DETR | {'model.num_queries': 30}
@@ -62,13 +62,13 @@ CANNOT = [
 
 
 def make_batch(with_masks):
-    """Two images, each with two objects: boxes, labels and, where a config's own pipeline loads them, masks."""
+    """Two images with two objects each: boxes, labels and, if the config loads them, masks."""
     generator = torch.Generator().manual_seed(0)
     samples = []
     for shift in (0, 16):
         boxes = torch.tensor([[8.0, 8.0, 60.0, 50.0], [40.0, 30.0, 110.0, 110.0]]) + shift
         masks = torch.zeros(2, SIZE, SIZE, dtype=torch.uint8)
-        for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist()):
+        for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist(), strict=True):
             mask[y1:y2, x1:x2] = 1
         sample = DetDataSample(
             metainfo=dict(
@@ -102,10 +102,11 @@ def test_trains_and_predicts(run_shipped, method, path, shrink):
     with_masks = method in SEGMENT
     for sample in run_shipped('mmdet', method, path, shrink, lambda: make_batch(with_masks)):
         found = sample.pred_instances
-        assert found.scores.isfinite().all() and found.bboxes.shape == (len(found), 4)
-        assert ('masks' in found) == with_masks and (
-            not with_masks or found.masks.shape[1:] == (SIZE, SIZE)
-        )
+        assert found.scores.isfinite().all()
+        assert found.bboxes.shape == (len(found), 4)
+        assert ('masks' in found) == with_masks
+        if with_masks:
+            assert found.masks.shape[1:] == (SIZE, SIZE)
 
 
 @pytest.mark.slow
@@ -119,7 +120,7 @@ def test_docs_list_these_methods(listed):
 
 
 def test_backbone_and_in_channels_alone(swap_by_hand):
-    """What a user changes without the tool: all maps are built, the norm of the one that nobody reads stays idle."""
+    """By hand all feature maps are built, and the norm of the unused one gets no gradient."""
     idle = swap_by_hand(
         'mmdet',
         'retinanet/retinanet_r50_fpn_1x_coco.py',

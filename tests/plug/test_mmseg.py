@@ -1,11 +1,11 @@
-"""ConvNeXt in the configs that mmseg ships, on the stand-in for compiled ops: a training step and a prediction."""
+"""ConvNeXt in configs that mmseg ships: a training step and prediction without compiled ops."""
 
 import pytest
 import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-# Third parties' own: arguments renamed between mmcv's releases, and a function that mmseg calls deprecated.
+# Deprecations inside mmseg and mmcv: renamed arguments, and a function of mmseg.
 pytestmark = [
     pytest.mark.filterwarnings(f'ignore:{text}')
     for text in (
@@ -16,7 +16,7 @@ pytestmark = [
 ]
 SIZE = 64
 CLASSES = 19  # Cityscapes has the fewest of the configs' data sets
-# For time alone: images of 64 px instead of 512, fewer layers, queries and points.
+# To save time: images of 64 px instead of 512, fewer layers, queries and points.
 SMALL = {'model.data_preprocessor.size': (SIZE, SIZE)}
 MASK2FORMER = SMALL | {
     'model.decode_head.pixel_decoder.encoder.num_layers': 1,
@@ -54,12 +54,13 @@ CANNOT = [
 
 
 def make_batch():
-    """Two images of two regions each, and a strip that is ignored."""
+    """Two images with two regions each and a strip that is ignored."""
     generator = torch.Generator().manual_seed(0)
     samples = []
     for label in (3, 7):
         truth = torch.full((1, SIZE, SIZE), label)
-        truth[:, 20:44], truth[:, :4] = CLASSES - 1, 255
+        truth[:, 20:44] = CLASSES - 1
+        truth[:, :4] = 255
         sample = SegDataSample(
             metainfo=dict(img_shape=(SIZE, SIZE), ori_shape=(SIZE, SIZE), pad_shape=(SIZE, SIZE))
         )
@@ -79,7 +80,9 @@ def make_batch():
 def test_trains_and_predicts(run_shipped, method, path, shrink):
     for sample in run_shipped('mmseg', method, path, shrink, make_batch):
         labels = sample.pred_sem_seg.data
-        assert labels.shape == (1, SIZE, SIZE) and 0 <= labels.min() and labels.max() < 150
+        assert labels.shape == (1, SIZE, SIZE)
+        assert labels.min() >= 0
+        assert labels.max() < 150
 
 
 @pytest.mark.slow
@@ -93,7 +96,7 @@ def test_docs_list_these_methods(listed):
 
 
 def test_backbone_and_in_channels_alone(swap_by_hand):
-    """What a user changes without the tool: all maps are built, the norms of those that nobody reads stay idle."""
+    """By hand all feature maps are built, and the norms of unused ones get no gradient."""
     changes = {
         'model.decode_head.in_channels': 320,
         'model.auxiliary_head.in_channels': 160,
