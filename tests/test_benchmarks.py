@@ -56,3 +56,27 @@ def test_cpu_blocks(run_script, capsys):
     assert len(results) == 3 * 2 * 2
     assert all(result['half'] > 0 < result['full'] for result in results)
     assert 'packed' in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_gpu_at_toy_size(run_script, capsys):
+    pytest.importorskip('triton')
+    device, *results = run_script('gpu', '--toy', '--peers', 'timm')
+    assert device['kind'] == 'device'
+    assert [result for result in results if 'error' in result] == []
+    kinds = [result['kind'] for result in results]
+    # timm in two memory formats and modes, ours in one; each compiled in both modes
+    assert kinds.count('backbone') == 2 * 2 + 1 + 2 * 2
+    operations = [result for result in results if result['kind'] == 'operation']
+    assert all(result['difference'] < 0.01 for result in operations)
+    printed = capsys.readouterr().out
+    assert '| ours half, channels_last, Triton ' in printed
+    assert '| depthwise_conv ' in printed
+
+
+def test_gpu_needs_a_gpu(run_script, monkeypatch, capsys):
+    pytest.importorskip('triton')
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    with pytest.raises(SystemExit):
+        run_script('gpu')
+    assert 'torch finds no GPU; --toy runs without one' in capsys.readouterr().err

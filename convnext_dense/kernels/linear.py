@@ -12,17 +12,26 @@ def choose_tile(dtype: torch.dtype, width: int, depth: int) -> dict[str, int | s
     """Tile of a matrix product with ``width`` columns and sums over ``depth`` products.
 
     fp32 is multiplied as fp32, without tensor cores, and has room for a small tile only. In half
-    precision this takes the one of two tiles that computes fewer columns past the end.
+    precision, of two tiles the one that computes fewer columns past the end is chosen.
     """
     if dtype == torch.float32:
         return dict(BLOCK_M=64, BLOCK_N=64, BLOCK_K=32, PRECISION='ieee', num_warps=8, num_stages=2)
     step = 64
     if depth % 64 and depth < 256:  # the last step of 64 would be half empty
         step = 32
-    tile = dict(BLOCK_M=128, BLOCK_K=step, PRECISION='tf32', num_stages=3)
+    columns = 128
+    warps = 8
     if triton.cdiv(width, 64) * 64 < triton.cdiv(width, 128) * 128:
-        return tile | dict(BLOCK_N=64, num_warps=4)
-    return tile | dict(BLOCK_N=128, num_warps=8)
+        columns = 64
+        warps = 4
+    return dict(
+        BLOCK_M=128,
+        BLOCK_N=columns,
+        BLOCK_K=step,
+        PRECISION='tf32',
+        num_warps=warps,
+        num_stages=3,
+    )
 
 
 def _count_programs(n_rows: int, width: int, tile: dict) -> int:

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-# The tests share the arguments of operations with the benchmarks.
-sys.path.append(str(Path(__file__).resolve().parents[2] / 'benchmarks'))
+sys.path.append(str(Path(__file__).parent))  # for ahead_of_time
 
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 collect_ignore = []

@@ -5,7 +5,6 @@ A program takes the interpreter about 2 ms, so that the maps are small.
 
 import pytest
 import torch
-from operation_arguments import OPERATIONS, RandomArguments, run
 
 from convnext_dense.kernels import (
     TritonOps,
@@ -14,6 +13,7 @@ from convnext_dense.kernels import (
     layer_norm,
     triton_ops,
 )
+from convnext_dense.kernels.random_arguments import OPERATIONS, RandomArguments, run
 from convnext_dense.ops import TorchOps
 
 # Triton's interpreter uses numpy in a way that numpy 1.25 deprecates.

@@ -1,20 +1,15 @@
-"""Compile every Triton kernel for sm_80, sm_90 and sm_100 without a GPU, and print what each needs.
-
-    python benchmarks/kernels_aot.py [--arch 90] [--dtype bfloat16] [--only layer_norm]
+"""Kernels compiled without a GPU, for any architecture.
 
 The launches are recorded on tensors without memory, so that exactly what a GPU would get is
-compiled. Registers and stack are for each thread, shared memory is for each program, in bytes.
-A stack above 0 means that registers are spilled to memory; the exit status is then 1.
+compiled.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import inspect
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,17 +18,17 @@ from unittest import mock
 
 import torch
 import triton
-from operation_arguments import OPERATIONS, RandomArguments
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from convnext_dense.kernels import TritonOps, triton_ops
+from convnext_dense.kernels.random_arguments import RandomArguments
 
-ARCHS = (80, 90, 100)
+# Architecture -> bytes of shared memory that a program can have.
+SHARED_BYTES = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 WIDTHS = (96, 192)  # one that 64 does not divide, one that it does
 MAP = (16, 64, 64)  # (N, H, W)
-DTYPES = ('bfloat16', 'float16', 'float32')
 POINTERS = {torch.float32: '*fp32', torch.float16: '*fp16', torch.bfloat16: '*bf16'}
 OPTIONS = ('num_warps', 'num_stages')
 CUOBJDUMP = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin' / 'cuobjdump'
@@ -114,33 +109,3 @@ def record_operation(operation: str, channels: int, dtype: torch.dtype) -> list[
     with recorded_launches() as launches:
         getattr(TritonOps(), operation)(*arguments)
     return launches
-
-
-def main() -> int:
-    """Print the table; 1 if a kernel spills registers."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--arch', type=int, nargs='+', default=ARCHS)
-    parser.add_argument('--dtype', nargs='+', default=DTYPES, choices=DTYPES)
-    parser.add_argument('--only', nargs='+', default=OPERATIONS, choices=OPERATIONS)
-    args = parser.parse_args()
-    columns = [f'sm_{arch} registers / stack / shared' for arch in args.arch]
-    print('| operation | kernel | dtype | C |', ' | '.join(columns), '|')
-    print('|---|---|---|---|' + '---|' * len(args.arch))
-    spilled = 0
-    for operation in args.only:
-        for dtype in args.dtype:
-            for channels in WIDTHS:
-                for launch in record_operation(operation, channels, getattr(torch, dtype)):
-                    used = [launch.measure(arch) for arch in args.arch]
-                    spilled += sum(stack > 0 for _, stack, _ in used)
-                    cells = [operation, launch.name, dtype, str(channels)]
-                    cells += [' / '.join(map(str, numbers)) for numbers in used]
-                    print('|', ' | '.join(cells), '|', flush=True)
-    print(f'\n{spilled} spilled; triton {triton.__version__}')
-    return int(spilled > 0)
-
-
-if __name__ == '__main__':
-    sys.exit(main())
