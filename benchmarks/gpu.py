@@ -1,6 +1,6 @@
 """Our backbones and Triton kernels against torch and other libraries on a GPU: tables and JSON.
 
-    python benchmarks/gpu.py                             # about 8 minutes on an H200
+    python benchmarks/gpu.py                             # at most about 8 minutes
     python benchmarks/gpu.py --only operations --dtype fp16
     python benchmarks/gpu.py --arch base --shape 2 3 800 1344
     python benchmarks/gpu.py --toy                       # on a CPU: shows that everything runs
@@ -49,6 +49,7 @@ class Run:
     def __init__(self, args: argparse.Namespace):
         self.args = args
         self.end = time.monotonic() + 60 * args.minutes
+        self.settings = {name: str(value) for name, value in vars(args).items()}
         self.results: list[dict[str, Any]] = []
         self.worker: Worker | None = None
 
@@ -68,7 +69,7 @@ class Run:
             log(str(error))
             self.close()  # an error of the GPU stays in its process; the next one is fresh
         self.results.append(facts | answer)
-        write_record(self.args.out, self.results, minutes=self.args.minutes, toy=self.args.toy)
+        write_record(self.args.out, self.results, settings=self.settings)
 
     def close(self) -> None:
         """End the process."""
@@ -96,14 +97,9 @@ def measure_backbones(run: Run, setup: Setup) -> None:
 
 def measure_backbone(run: Run, candidate: Candidate, setup: Setup, use_triton: bool) -> None:
     """One network under one setup."""
-    facts = {
-        'kind': 'backbone',
-        'mode': setup.mode,
-        'label': candidate.label + (', Triton' if use_triton else ''),
-        'network': candidate.name,
-        'format': candidate.memory_format,
-        'setup': f'{setup.arch} {"x".join(map(str, setup.shape))} {setup.dtype}',
-    }
+    label = candidate.label + (', Triton' if use_triton else '')
+    network = dict(network=candidate.name, format=candidate.memory_format)
+    facts = dict(kind='backbone', mode=setup.mode, label=label, **network)
     run.measure(facts, 'measure_backbone', candidate, setup, use_triton)
 
 
