@@ -1,7 +1,6 @@
 """Our backbones and Triton kernels against torch and other libraries on a GPU: tables and JSON.
 
     python benchmarks/gpu.py                             # at most about 8 minutes
-    python benchmarks/gpu.py --only operations --dtype fp16
     python benchmarks/gpu.py --arch base --shape 2 3 800 1344
     python benchmarks/gpu.py --toy                       # on a CPU: shows that everything runs
 
