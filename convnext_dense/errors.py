@@ -27,3 +27,11 @@ class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
 
     # FileNotFoundError would format the message as an operating system error.
     __str__ = ValueError.__str__
+
+
+def first_line(error: BaseException | None) -> str:
+    """The first line of an error's message without a full stop, or its type if it has none."""
+    lines = str(error).strip().splitlines()
+    if not lines:
+        return type(error).__name__
+    return lines[0].rstrip('.')

@@ -1,34 +1,35 @@
-"""Any library's ConvNeXt weights into the authors' names, which are ours, and out again."""
+"""Convert ConvNeXt weights of any known layout to our names, which are the authors', and back."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from convnext_dense.checkpoints.detect import WHOLE_MODELS, detect_layout, get_layout
-from convnext_dense.checkpoints.layouts import LAYOUTS, Row, Shape
-from convnext_dense.checkpoints.layouts.upernet import TRANSFORMERS, name_heads
+from convnext_dense.checkpoints.detect import WHOLE_MODEL_PREFIXES, detect_layout
+from convnext_dense.checkpoints.layouts import LAYOUTS, get_layout
+from convnext_dense.checkpoints.layouts.upernet import name_as_mmseg, name_as_transformers
 from convnext_dense.checkpoints.report import shorten
-from convnext_dense.checkpoints.trunk import Trunk, check_weights, measure_trunk
+from convnext_dense.checkpoints.trunk import Trunk, check_trunk, measure_trunk
 from convnext_dense.checkpoints.unwrap import plain_name, strip_wrapping
 
 
 @dataclass(frozen=True)
 class Converted:
-    """Weights in the authors' names, and what became of each name of the file.
+    """Weights in our names, and what became of each name of the file.
 
-    Attributes:
-        state_dict: our name -> tensor; the trunk behind ``own_prefix``. Names are the authors', GRN is (1, 1, 1, 4C).
-        layout, prefix, own_prefix: see :class:`Found`; ``prefix`` is all that stands before the trunk's names.
-        trunk: depths, dims, GRN, layer scale, channels of the image, read off the weights.
-        source: our name -> the file's.
-        reshaped: our names whose tensor has another shape than in the file.
-        dropped: the file's name -> why it is left out, knowingly.
-        unexpected: the file's names that no table knows.
+    Args:
+        state_dict: our name -> tensor, with the trunk below ``own_prefix`` and GRN (1, 1, 1, 4C).
+        layout: name of the layout of the file.
+        prefix: what stands before the trunk's names in the file.
+        own_prefix: what stands before the trunk's names here: 'backbone.' in whole models, else ''.
+        trunk: size of the trunk, read off the weights.
+        source: our name -> the file's name.
+        dropped: the file's name -> why the weight is left out on purpose.
+        unexpected: the file's names that the layout does not have.
     """
 
     state_dict: dict[str, Tensor]
@@ -37,22 +38,20 @@ class Converted:
     own_prefix: str
     trunk: Trunk
     source: dict[str, str]
-    reshaped: tuple[str, ...]
     dropped: dict[str, str]
     unexpected: tuple[str, ...]
-
-    @property
-    def depths(self) -> tuple[int, ...]:
-        return self.trunk.depths
-
-    @property
-    def dims(self) -> tuple[int, ...]:
-        return self.trunk.dims
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """Weights in layout ``to``; how they were read; our names that ``to`` has no place for: why."""
+    """Result of converting from one layout to another.
+
+    Args:
+        state_dict: the weights in layout ``to``.
+        to: name of the layout.
+        read: how the weights were read.
+        left_out: our name -> why layout ``to`` does not store the weight.
+    """
 
     state_dict: dict[str, Tensor]
     to: str
@@ -60,151 +59,170 @@ class Conversion:
     left_out: dict[str, str]
 
 
-def to_facebook(state_dict: Mapping[str, Tensor], layout: str | None = None) -> Converted:
-    """Weights in any known layout -> the authors' names, with an account of every key; tensors are views.
+def convert_state_dict(
+    state_dict: Mapping[str, Tensor], to: str = 'facebook', layout: str | None = None
+) -> dict[str, Tensor]:
+    """Convert ConvNeXt weights to the names and shapes of another layout.
 
-    In a whole detector or segmentor the trunk is renamed in place, under 'backbone.', and all else is untouched.
-    Whether the trunk is complete is not asked here: see :func:`check_weights`.
+    The library of that layout then loads them strictly. Nothing is computed: the numbers and the
+    dtype stay, so converting back gives the input. Tensors may share memory with the input.
+
+    Two kinds of weights are left out: those that do not belong to the ConvNeXt, and those for which
+    the other layout has no place and whose networks run without them (timm's networks have no
+    output norms). ``docs/checkpoints.md`` lists them. In a whole detector or segmentor the trunk is
+    renamed in place; necks and heads stay, except that UperNet's heads are renamed between
+    transformers', smp's (read only) and mmseg's names.
+
+    Args:
+        state_dict: parameter names and tensors.
+        to: a key of ``LAYOUTS``: 'facebook' (ours), 'timm', 'torchvision', 'transformers', ...
+        layout: the layout of ``state_dict``; None finds it.
+
+    Returns:
+        Names and tensors in layout ``to``.
 
     Raises:
-        ValueError: see :func:`detect_layout`; or two keys of the file hold different numbers for one weight.
+        ValueError: no ConvNeXt or more than one; a weight is missing or has a wrong shape; a name
+            is unknown; or ``to`` cannot hold a weight, as torchvision cannot hold GRN.
+    """
+    return convert(state_dict, to, layout).state_dict
+
+
+def convert(
+    state_dict: Mapping[str, Tensor], to: str = 'facebook', layout: str | None = None
+) -> Conversion:
+    """Do the work of :func:`convert_state_dict` and return what was done, too."""
+    get_layout(to)
+    read = to_facebook(state_dict, layout)
+    if read.unexpected:
+        raise ValueError(f'the layout {read.layout} has no such names: {shorten(read.unexpected)}')
+    check_trunk(read.state_dict, read.own_prefix)
+
+    weights = read.state_dict
+    if read.own_prefix:
+        weights = _rename_heads(weights, read.layout, to)
+    # Within one layout, a whole model keeps the place of its trunk.
+    to_prefix = read.own_prefix
+    if to == read.layout and read.prefix in WHOLE_MODEL_PREFIXES:
+        to_prefix = read.prefix
+    written, left_out = from_facebook(weights, to, read.own_prefix, to_prefix)
+    return Conversion(written, to, read, left_out)
+
+
+def to_facebook(state_dict: Mapping[str, Tensor], layout: str | None = None) -> Converted:
+    """Convert weights of any known layout to our names, and account for every name of the file.
+
+    In a whole detector or segmentor the trunk is renamed to 'backbone.', all else is kept. Tensors
+    are views. Whether the trunk is complete is not checked: see :func:`check_trunk`.
+
+    Args:
+        state_dict: parameter names and tensors.
+        layout: the layout of ``state_dict``; None finds it.
+
+    Raises:
+        ValueError: see :func:`detect_layout`; or two names of the file hold different numbers for
+            the same weight.
     """
     found = detect_layout(state_dict, layout)
-    named, ours = LAYOUTS[found.layout], _Renamed()
+    table = LAYOUTS[found.layout]
     originals = {plain_name(key): key for key in state_dict}
-    for key, value in strip_wrapping(state_dict).items():
-        if key.startswith(found.prefix):
-            rows = [
-                (name and found.own_prefix + name, row)
-                for name, row in named.read(key[len(found.prefix) :], found.base)
-            ]
-            ours.add(originals[key], value, rows, lambda shape, x: shape.read(x))
+    ours = _Renamed()
+    for name, value in strip_wrapping(state_dict).items():
+        key = originals[name]
+        if name.startswith(found.prefix):
+            translations = table.read(name[len(found.prefix) :], found.base)
+            for translated, row in translations:
+                if translated is not None:
+                    ours.put(found.own_prefix + translated, row.shape.read(value), key)
+            if not translations:
+                ours.unknown.append(key)
+            elif all(translation.name is None for translation in translations):
+                ours.dropped[key] = translations[0].row.reason
         elif found.own_prefix:
-            ours.put(key, value, originals[key], value)
+            ours.put(name, value, key)
         else:
-            ours.dropped[originals[key]] = (
-                f'outside {found.prefix[:-1]}, so no part of the ConvNeXt'
-            )
+            ours.dropped[key] = f'outside {found.prefix[:-1]}, so not part of the ConvNeXt'
     return Converted(
-        ours.tensors,
-        found.layout,
-        found.prefix + found.base,
-        found.own_prefix,
-        measure_trunk(ours.tensors, found.own_prefix),
-        ours.source,
-        tuple(ours.reshaped),
-        ours.dropped,
-        tuple(ours.unknown),
+        state_dict=ours.tensors,
+        layout=found.layout,
+        prefix=found.prefix + found.base,
+        own_prefix=found.own_prefix,
+        trunk=measure_trunk(ours.tensors, found.own_prefix),
+        source=ours.source,
+        dropped=ours.dropped,
+        unexpected=tuple(ours.unknown),
     )
 
 
 def from_facebook(
     state_dict: Mapping[str, Tensor], to: str, prefix: str = '', to_prefix: str | None = None
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Weights in the authors' names -> (those of layout ``to``, what it has no place for: why).
+    """Convert weights in our names to another layout.
 
     Args:
-        prefix: where the trunk stands ('backbone.' in a whole model); what is outside stays as it is.
-        to_prefix: where to put it; None leaves it there.
+        state_dict: our names and tensors.
+        to: name of the layout.
+        prefix: prefix of the trunk, 'backbone.' in a whole model; what is outside stays as it is.
+        to_prefix: prefix of the trunk in the result; None keeps ``prefix``.
+
+    Returns:
+        The weights, and our name -> why it is left out.
 
     Raises:
         ValueError: ``to`` is unknown, or cannot hold a weight that its networks would need.
     """
-    trunk, named = measure_trunk(state_dict, prefix), get_layout(to)
-    keys = [key[len(prefix) :] for key in state_dict if key.startswith(prefix)]
-    if named.dense and any(re.match(r'norm[0-2]\.', key) for key in keys):
-        named = LAYOUTS[named.dense]
-    base = named.base_for(trunk.use_grn, 'head.weight' in keys and not prefix)
-    to_prefix, theirs = prefix if to_prefix is None else to_prefix, _Renamed()
+    if to_prefix is None:
+        to_prefix = prefix
+    trunk = measure_trunk(state_dict, prefix)
+    names = [key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)]
+    table = get_layout(to)
+    if table.dense and any(re.match(r'norm[0-2]\.', name) for name in names):
+        table = LAYOUTS[table.dense]
+    base = table.base_for(trunk.use_grn, 'head.weight' in names and not prefix)
+
+    theirs = _Renamed()
     for key, value in state_dict.items():
-        if key.startswith(prefix):
-            rows = [
-                (name and to_prefix + name, row)
-                for name, row in named.write(key[len(prefix) :], base)
-            ]
-            theirs.add(key, value, rows, lambda shape, x: shape.write(x, trunk.dims))
-        else:
-            theirs.put(key, value, key, value)
+        if not key.startswith(prefix):
+            theirs.put(key, value, key)
+            continue
+        translations = table.write(key.removeprefix(prefix), base)
+        for translated, row in translations:
+            if translated is not None:
+                theirs.put(to_prefix + translated, row.shape.write(value, trunk.dims), key)
+        if not translations:
+            theirs.unknown.append(key)
+        elif all(translation.name is None for translation in translations):
+            theirs.dropped[key] = translations[0].row.reason
     if theirs.unknown:
         raise ValueError(
-            f'the layout of {named.name} ({named.about}) has no place for {len(theirs.unknown)} weights: '
-            f'{shorten(theirs.unknown)}'
+            f'the layout {table.name} ({table.about}) has no place for {len(theirs.unknown)} '
+            f'weights: {shorten(theirs.unknown)}'
         )
     return theirs.tensors, theirs.dropped
 
 
-def convert(
-    state_dict: Mapping[str, Tensor], to: str = 'facebook', layout: str | None = None
-) -> Conversion:
-    """:func:`convert_state_dict` with an account of what was done."""
-    get_layout(to)
-    converted = to_facebook(state_dict, layout)
-    if converted.unexpected:
-        raise ValueError(
-            f'the layout of {converted.layout} has no such names: {shorten(converted.unexpected)}'
-        )
-    check_weights(converted.state_dict, converted.own_prefix)
-    back = converted.prefix if to == converted.layout and converted.prefix in WHOLE_MODELS else None
-    own = _rename_heads(converted, to) if converted.own_prefix else converted.state_dict
-    theirs, left_out = from_facebook(own, to, converted.own_prefix, back)
-    return Conversion(theirs, to, converted, left_out)
-
-
-def convert_state_dict(
-    state_dict: Mapping[str, Tensor], to: str = 'facebook', layout: str | None = None
-) -> dict[str, Tensor]:
-    """ConvNeXt weights in any known layout -> layout ``to``, names and shapes, as its library loads them strictly.
-
-    Nothing is computed: the same numbers in the same dtype, so a way there and back is exact. Tensors may share memory
-    with the input. Left out are only weights that are known to lie outside the ConvNeXt, and those for which ``to`` has
-    no place although its networks run without them (timm's have no norm for each stage): ``docs/checkpoints.md`` has
-    the list, :func:`convert` the names. In a whole detector or segmentor the trunk is renamed in place; necks and heads
-    stay, but for UperNet's between transformers', smp's (read only) and mmseg's names.
+@dataclass
+class _Renamed:
+    """Tensors by their new name, and what became of each old name.
 
     Args:
-        to: a key of ``LAYOUTS``: 'facebook' (ours), 'timm', 'torchvision', 'transformers', 'mmpretrain', ...
-        layout: whose names ``state_dict`` has; None finds out.
-
-    Raises:
-        ValueError: no ConvNeXt, or more than one; a weight missing or of a wrong shape; a name that no table knows; or
-            a weight that ``to`` cannot hold, as torchvision GRN.
+        tensors: new name -> tensor.
+        source: new name -> old name.
+        dropped: old name -> why it is left out.
+        unknown: old names that the layout does not have.
     """
-    return convert(state_dict, to, layout).state_dict
 
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    source: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
 
-class _Renamed:
-    """Tensors by their new name, and what became of each old one."""
-
-    def __init__(self):
-        self.tensors: dict[str, Tensor] = {}
-        self.source: dict[str, str] = {}
-        self.reshaped: list[str] = []
-        self.dropped: dict[str, str] = {}
-        self.unknown: list[str] = []
-
-    def add(
-        self,
-        key: str,
-        value: Tensor,
-        rows: list[tuple[str | None, Row]],
-        change: Callable[[Shape, Tensor], Tensor],
-    ):
-        """``value`` under each name of ``rows``; where these are all None, or none, ``key`` is dropped or unknown."""
-        for name, row in rows:
-            if name is not None:
-                self.put(name, change(row.shape, value), key, value)
-        if not rows:
-            self.unknown.append(key)
-        elif all(name is None for name, _ in rows):
-            self.dropped[key] = rows[0][1].reason
-
-    def put(self, name: str, value: Tensor, source: str, original: Tensor):
-        """``value`` under ``name``, which may come twice with the same numbers."""
+    def put(self, name: str, value: Tensor, source: str) -> None:
+        """Store ``value``. A name may come twice, with the same numbers."""
         known = self.tensors.get(name)
         if known is None:
-            self.tensors[name], self.source[name] = value, source
-            if value.shape != original.shape:
-                self.reshaped.append(name)
+            self.tensors[name] = value
+            self.source[name] = source
         elif known.shape != value.shape or not torch.equal(known, value):
             raise ValueError(
                 f'{self.source[name]} and {source} are the same weight ({name}) but hold different '
@@ -212,25 +230,15 @@ class _Renamed:
             )
 
 
-def _rename_heads(converted: Converted, to: str) -> dict[str, Tensor]:
-    """UperNet's heads: transformers' and smp's in mmseg's names, mmseg's in transformers' where that is asked for."""
-    weights, names = converted.state_dict, {}
-    if to == 'transformers' and any(key.startswith('decode_head.psp_modules.') for key in weights):
-        names = _name_as_transformers(weights)
-    elif to != converted.layout:
-        names = name_heads(weights)
-    return {names.get(key, key): value for key, value in weights.items()}
+def _rename_heads(weights: dict[str, Tensor], layout: str, to: str) -> dict[str, Tensor]:
+    """Rename UperNet's heads to transformers' names if asked for, else to mmseg's."""
+    renamed: Mapping[str, str] = {}
+    if to == 'transformers' and _has_mmseg_upernet(weights):
+        renamed = name_as_transformers(weights)
+    elif to != layout:
+        renamed = name_as_mmseg(weights)
+    return {renamed.get(name, name): value for name, value in weights.items()}
 
 
-def _name_as_transformers(keys: Iterable[str]) -> dict[str, str]:
-    patterns = [
-        (re.compile(re.escape(ours).replace(r'\#', '([0-9]+)')), theirs)
-        for theirs, ours in TRANSFORMERS.items()
-    ]
-    paths = ((key, *key.rpartition('.')[::2]) for key in keys)
-    return {
-        key: f'{theirs.replace("#", found[1]) if "#" in theirs else theirs}.{leaf}'
-        for key, path, leaf in paths
-        for pattern, theirs in patterns
-        if (found := pattern.fullmatch(path))
-    }
+def _has_mmseg_upernet(names: Iterable[str]) -> bool:
+    return any(name.startswith('decode_head.psp_modules.') for name in names)

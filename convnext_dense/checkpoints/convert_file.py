@@ -1,4 +1,4 @@
-"""Checkpoint files from one library's layout to another's."""
+"""Convert a checkpoint file from one library's layout to another's."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from convnext_dense.checkpoints.convert import Conversion, convert
-from convnext_dense.checkpoints.errors import CheckpointError
-from convnext_dense.checkpoints.layouts import LAYOUTS
-from convnext_dense.checkpoints.read import read_file, write_checkpoint
-from convnext_dense.checkpoints.report import shorten
+from convnext_dense.checkpoints.read import read_file
+from convnext_dense.checkpoints.report import group_by_reason, shorten
 from convnext_dense.checkpoints.unwrap import Weights, unwrap
+from convnext_dense.checkpoints.write import write_checkpoint
+from convnext_dense.errors import CheckpointError
 
-LAYOUT_NAMES = tuple(LAYOUTS)
 _SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
 
 
@@ -24,21 +23,24 @@ def convert_checkpoint(
     trust_pickle: bool = False,
     force: bool = False,
 ) -> str:
-    """Convert the ConvNeXt in a file to the names and shapes of layout ``to``, and return a report of it.
+    """Convert the ConvNeXt in a file to the names and shapes of layout ``to``; return a report.
 
-    Weights are written bare, as every library reads them. A whole detector or segmentor with mmengine's ``meta`` (its
-    classes) keeps that beside its ``state_dict``, in torch's format; optimizers and the like are left.
+    Weights are written as a bare state dict, which every library reads. In torch's format, a whole
+    detector or segmentor with mmengine's ``meta`` (its classes) keeps that beside its
+    ``state_dict``. Optimizers and the like are left out.
 
     Args:
         source: path, https:// address, 'timm:NAME' or 'hf-hub:ORG/NAME'.
-        path: file to write, atomically; .safetensors, or .pth, .pt or .bin for torch's format.
+        path: file to write, atomically: .safetensors, or .pth, .pt or .bin for torch's format.
         to: a key of :data:`convnext_dense.checkpoints.LAYOUTS`.
-        ema: True takes averaged weights, False plain ones, None those that the writing library would load.
+        ema: True takes averaged weights, False plain ones, None those that the library which wrote
+            the file would load.
         trust_pickle: RUN THE CODE that a refused file holds.
         force: replace ``path`` if it exists.
 
     Raises:
-        CheckpointError: ``path`` exists or has another suffix; or the source cannot be read or converted.
+        CheckpointError: ``path`` exists or has another suffix, or the source cannot be read or
+            converted.
     """
     path = Path(path).expanduser()
     if path.suffix not in _SUFFIXES:
@@ -53,31 +55,26 @@ def convert_checkpoint(
         conversion = convert(weights.state_dict, to)
     except ValueError as error:
         raise CheckpointError(f'{source}: {error}') from error
+
     tensors = {name: tensor.contiguous() for name, tensor in conversion.state_dict.items()}
-    meta = (
-        content.get('meta') if isinstance(content, Mapping) and conversion.read.own_prefix else None
-    )
+    written: Mapping = tensors
+    is_whole_model = isinstance(content, Mapping) and bool(conversion.read.own_prefix)
+    if is_whole_model and content.get('meta') and path.suffix != '.safetensors':
+        written = dict(meta=content['meta'], state_dict=tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_checkpoint(
-        dict(meta=meta, state_dict=tensors) if meta and path.suffix != '.safetensors' else tensors,
-        path,
-    )
+    write_checkpoint(written, path)
     return _report(str(source), weights, path, conversion)
 
 
 def _report(source: str, weights: Weights, path: Path, conversion: Conversion) -> str:
     read = conversion.read
-    behind = f', names behind {read.prefix!r}' if read.prefix else ''
+    below = f', names below {read.prefix!r}' if read.prefix else ''
+    numbers = sum(tensor.numel() for tensor in conversion.state_dict.values())
     lines = [
-        f'{source}: layout {read.layout}{weights.where}{behind}, {read.trunk.arch}',
+        f'{source}: layout {read.layout}{weights.where}{below}, {read.trunk.arch}',
         f'{path}: layout {conversion.to}, {len(conversion.state_dict)} tensors, '
-        f'{sum(tensor.numel() for tensor in conversion.state_dict.values()):,} numbers, '
-        f'{path.stat().st_size / 2**20:.1f} MiB',
+        f'{numbers:,} numbers, {path.stat().st_size / 2**20:.1f} MiB',
     ]
-    reasons: dict[str, list[str]] = {}
-    for names in (read.dropped, conversion.left_out):
-        for name, reason in names.items():
-            reasons.setdefault(reason, []).append(name)
-    return '\n'.join(
-        lines + [f'  left out  {shorten(names)} ({reason})' for reason, names in reasons.items()]
-    )
+    for reason, names in group_by_reason(read.dropped | conversion.left_out).items():
+        lines.append(f'  left out  {shorten(names)} ({reason})')
+    return '\n'.join(lines)

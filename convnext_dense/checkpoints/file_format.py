@@ -1,4 +1,4 @@
-"""What a file is, told from its bytes and never from its name; and whether all of it is there, unchanged."""
+"""What a file is, by its bytes and never by its name; and whether it is complete and unchanged."""
 
 from __future__ import annotations
 
@@ -6,37 +6,39 @@ import json
 import zipfile
 from pathlib import Path
 
-from convnext_dense.checkpoints.errors import CheckpointError
+from convnext_dense.errors import CheckpointError
 
-_LEGACY = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # the magic number of torch.save before its zip format
-_OTHER = {  # first bytes -> what it seems to be
-    b'version https://git-lfs': 'a Git LFS pointer, not the file it points to (`git lfs pull` fetches that)',
+# The magic number of torch.save before its zip format.
+_LEGACY = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
+_PICKLES = (b'\x80\x02', b'\x80\x03', b'\x80\x04', b'\x80\x05')
+# First bytes -> what the file seems to be.
+_OTHERS = {
+    b'version https://git-lfs': (
+        'a Git LFS pointer, not the file it points to (`git lfs pull` fetches that)'
+    ),
     b'\x93NUMPY': 'a numpy array (.npy)',
     b'\x89HDF': 'an HDF5 file, as Keras and TensorFlow write',
-    b'GGUF': 'a GGUF file',
     b'\x1f\x8b': 'compressed by gzip: unpack it first',
     b'BZh': 'compressed by bzip2: unpack it first',
     b'\xfd7zXZ': 'compressed by xz: unpack it first',
     b'(\xb5/\xfd': 'compressed by zstd: unpack it first',
-    b'7z\xbc\xaf': 'a 7-Zip archive: unpack it first',
-    b'Rar!': 'a RAR archive: unpack it first',
-    b'\x89PNG': 'a PNG image',
-    b'\xff\xd8\xff': 'a JPEG image',
+    b'<': 'a web page: the address leads to a login or an error page, not to the weights',
 }
 
 
 def identify(path: Path) -> str:
-    """'safetensors', 'torch' (zip), 'torch-legacy' or 'pickle' (one that torch.save did not write).
+    """Return 'safetensors', 'torch' (zip), 'torch-legacy' or 'pickle' (not written by torch.save).
 
-    An archive's checksums are compared with its bytes, which torch itself never does.
+    The checksums in an archive are compared with its bytes, which torch itself never does.
 
     Raises:
-        CheckpointError: the file is none of these, or is cut off or damaged; the message says what it seems to be.
+        CheckpointError: the file is none of these, or is cut off or damaged; the message says what
+            it seems to be.
     """
     size = path.stat().st_size
     with path.open('rb') as file:
         head = file.read(4096)
-    if not size:
+    if size == 0:
         raise CheckpointError('it is empty')
     if head.startswith(b'PK'):
         _check_archive(path)
@@ -46,35 +48,32 @@ def identify(path: Path) -> str:
         return 'safetensors'
     if head.startswith(_LEGACY):
         return 'torch-legacy'
-    if head[:1] == b'\x80' and head[1:2] in (b'\x02', b'\x03', b'\x04', b'\x05'):
+    if head.startswith(_PICKLES):
         return 'pickle'
     raise CheckpointError(f'it seems to be {_guess(head)}')
 
 
 def has_packed_members(path: Path) -> bool:
-    """Some member of the archive is compressed, as after packing it anew: it cannot be mapped into memory."""
+    """Whether a member of the archive is compressed, so that it cannot be mapped into memory."""
     with zipfile.ZipFile(path) as archive:
         return any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist())
 
 
 def _check_archive(path: Path) -> None:
+    damaged = None
     try:
         with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-            _check_members([info.filename for info in infos])
-            # torch.serialization.set_crc32_options(False) writes zeros for all
-            damaged = archive.testzip() if any(info.CRC for info in infos) else None
-    except (
-        zipfile.BadZipFile,
-        EOFError,
-        OSError,
-        NotImplementedError,
-        RuntimeError,
-        OverflowError,
-    ) as error:
-        raise CheckpointError(f'it is cut off or damaged ({error})') from error
-    except Exception as error:  # zlib's and struct's, for damaged members
-        raise CheckpointError(f'it is damaged ({type(error).__name__}: {error})') from error
+            members = archive.infolist()
+            _check_members([member.filename for member in members])
+            # torch.serialization.set_crc32_options(False) writes zeros for all of them.
+            if any(member.CRC for member in members):
+                damaged = archive.testzip()
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile, zlib and struct raise many kinds for damaged archives
+        raise CheckpointError(
+            f'it is cut off or damaged ({type(error).__name__}: {error})'
+        ) from error
     if damaged:
         raise CheckpointError(f'it is damaged: {damaged} inside does not match its checksum')
 
@@ -99,25 +98,17 @@ def _check_safetensors(path: Path, size: int) -> None:
         length = int.from_bytes(file.read(8), 'little')
         if length > size - 8:
             raise CheckpointError(
-                f'it is a .safetensors file that is cut off or damaged: its header would be '
+                'it is a .safetensors file that is cut off or damaged: its header would be '
                 f'{length:,} bytes, the file has {size:,}'
             )
-        try:
-            header = json.loads(file.read(length))
-            end = (
-                8
-                + length
-                + max(
-                    (
-                        entry['data_offsets'][1]
-                        for name, entry in header.items()
-                        if name != '__metadata__'
-                    ),
-                    default=0,
-                )
-            )
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise CheckpointError('it is a .safetensors file with a damaged header') from error
+        header = file.read(length)
+    end = 8 + length
+    try:
+        for name, entry in json.loads(header).items():
+            if name != '__metadata__':
+                end = max(end, 8 + length + entry['data_offsets'][1])
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError('it is a .safetensors file with a damaged header') from error
     if end != size:
         raise CheckpointError(
             f'it is a .safetensors file that is cut off or damaged: {end:,} bytes expected, it has '
@@ -126,28 +117,14 @@ def _check_safetensors(path: Path, size: int) -> None:
 
 
 def _guess(head: bytes) -> str:
-    for start, what in _OTHER.items():
-        if head.startswith(start):
+    text = head.removeprefix(b'\xef\xbb\xbf').lstrip()
+    for start, what in _OTHERS.items():
+        if text.startswith(start):
             return what
-    text = head.lstrip(b'\xef\xbb\xbf \t\r\n').lower()
-    if text.startswith((b'<!doctype html', b'<html')) or (
-        text.startswith((b'<?xml', b'<')) and b'<html' in text
-    ):
-        return (
-            'a web page (HTML): the address leads to a login or an error page, not to the weights'
-        )
     if head[257:262] == b'ustar':
         return 'a tar archive: unpack it first'
-    if head[4:8] == b'TFL3':
-        return 'a TensorFlow Lite model'
     if head[:1] == b'\x08' and (b'onnx' in head.lower() or b'pytorch' in head):
         return 'an ONNX model'
-    if (
-        b'saved_model_schema_version' in head
-        or b'/.ATTRIBUTES/' in head
-        or b'tensorflow' in head.lower()
-    ):
-        return 'a TensorFlow file'
     if not head.strip(b'\0'):
         return 'all zeros, as an interrupted copy leaves'
     if all(byte >= 32 or byte in b'\t\r\n' for byte in head):

@@ -1,4 +1,7 @@
-"""Where a checkpoint is: a path, a folder, a web address, 'timm:NAME' or 'hf-hub:ORG/NAME', as files on this disk."""
+"""From the name of a checkpoint to files on this disk.
+
+A name is a path, a folder, a web address, 'timm:NAME' or 'hf-hub:ORG/NAME'.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from urllib.parse import urlparse
 
 import torch
 
-from convnext_dense.checkpoints.errors import CheckpointError, CheckpointNotFoundError, first_line
 from convnext_dense.checkpoints.file_format import identify
+from convnext_dense.errors import CheckpointError, CheckpointNotFoundError, first_line
 
-# In a folder or a repository of the Hugging Face Hub, the first of these that is there. No pickle before safetensors.
+# The first of these is taken in a folder or a repository of the Hub: safetensors before pickles.
 _NAMES = (
     'model.safetensors',
     'model.safetensors.index.json',
@@ -29,23 +32,30 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class Location:
-    """Files that together are one checkpoint, and for a split one the names that they must hold together."""
+    """The files of one checkpoint.
+
+    Args:
+        paths: the files; more than one if the checkpoint is split.
+        names: the weights that the files of a split checkpoint must hold together.
+    """
 
     paths: tuple[Path, ...]
     names: frozenset[str] = frozenset()
 
 
 def is_remote(source: str | Path) -> bool:
-    """Whether ``source`` is an address of any kind, also of another library's, and not a path on this disk."""
+    """Whether ``source`` is an address of any kind, also one that only other libraries read."""
     return '://' in str(source) or str(source).startswith(('timm:', 'hf-hub:', 'hf_hub:'))
 
 
 def locate(source: str | Path) -> Location:
-    """The files of ``source``, downloaded if they are not in a cache yet.
+    """Find the files of ``source``; download them if they are not in a cache yet.
 
-    - a path of a file, of a folder that holds one of the Hub's file names, or of an index of a split checkpoint
-    - ``https://...``: kept under torch's hub folder, checked before it is kept
-    - ``hf-hub:ORG/NAME``, ``hf-hub:ORG/NAME@REVISION``, ``hf-hub:ORG/NAME/FILE``: kept in huggingface_hub's cache
+    - a path of a file, of a folder with one of the Hub's file names, or of an index of a split
+      checkpoint
+    - ``https://...``: stored in torch's hub folder, after a check
+    - ``hf-hub:ORG/NAME``, ``hf-hub:ORG/NAME@REVISION``, ``hf-hub:ORG/NAME/FILE``: stored in
+      huggingface_hub's cache
     - ``timm:NAME``: what timm loads for that model name, with or without a tag
 
     Raises:
@@ -88,24 +98,27 @@ def _from_folder(folder: Path) -> Location:
 
 
 def _open_index(path: Path, fetch: Callable[[str], Path]) -> Location:
-    """``path`` itself; or, of an index, the parts that it names, by ``fetch``."""
+    """Return ``path`` itself, or the parts that it names if it is an index.
+
+    Args:
+        path: the file.
+        fetch: finds a part by its name.
+    """
     if not path.name.endswith('.index.json'):
         return Location((path,))
     try:
         part_of = dict(json.loads(path.read_text(encoding='utf-8'))['weight_map'])
         parts = sorted(set(part_of.values()))
-        fits = all(
-            PurePosixPath(part).name == part and not part.endswith('.json') for part in parts
-        )
+        are_beside = all(_is_part_name(part) for part in parts)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f'{path} is no index of a split checkpoint: expected JSON with weight_map'
         ) from error
-    if not parts or not fits:  # a name with a folder would reach outside
+    if not parts or not are_beside:
         raise CheckpointError(
             f'{path}: an index names files beside itself; this one names {parts[:4]}'
         )
-    paths = tuple(map(Path, map(fetch, parts)))
+    paths = tuple(Path(fetch(part)) for part in parts)
     missing = [part.name for part in paths if not part.is_file()]
     if missing:
         raise CheckpointNotFoundError(
@@ -115,18 +128,21 @@ def _open_index(path: Path, fetch: Callable[[str], Path]) -> Location:
     return Location(paths, frozenset(part_of))
 
 
+def _is_part_name(part: str) -> bool:
+    """Whether ``part`` names a file of weights in the same folder, and no file elsewhere."""
+    return PurePosixPath(part).name == part and not part.endswith('.json')
+
+
 def _download(address: str) -> Path:
-    """The file in torch's hub folder, under a name of its own for each address; a damaged one is not kept."""
+    """Download to torch's hub folder, under a name for each address; keep no damaged file."""
     try:
         name = PurePosixPath(urlparse(address).path)
     except ValueError as error:
         raise CheckpointError(f'{address} is no address: {error}') from error
-    digest = hashlib.sha256(address.encode()).hexdigest()[
-        :8
-    ]  # many addresses end in pytorch_model.bin
-    path = Path(
-        torch.hub.get_dir(), 'checkpoints', f'{name.stem or "checkpoint"}.{digest}{name.suffix}'
-    )
+    # Many addresses end in the same name, pytorch_model.bin.
+    digest = hashlib.sha256(address.encode()).hexdigest()[:8]
+    stem = name.stem or 'checkpoint'
+    path = Path(torch.hub.get_dir(), 'checkpoints', f'{stem}.{digest}{name.suffix}')
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,7 +151,7 @@ def _download(address: str) -> Path:
         torch.hub.download_url_to_file(address, str(fetched))
         identify(fetched)  # torch does not notice that a connection broke off
         os.replace(fetched, path)
-    except (OSError, http.client.HTTPException) as error:  # urllib's errors are of the first kind
+    except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
         raise CheckpointError(
             f'{address} cannot be fetched ({error}). Check the address and the connection, or '
             'download the file elsewhere and give its path.'
@@ -150,7 +166,7 @@ def _download(address: str) -> Path:
 
 
 def _from_hub(spec: str) -> Location:
-    """``ORG/NAME[@REVISION][/FILE]`` of the Hugging Face Hub, by huggingface_hub and its cache."""
+    """Find ``ORG/NAME[@REVISION][/FILE]`` on the Hugging Face Hub or in its cache."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
@@ -162,54 +178,54 @@ def _from_hub(spec: str) -> Location:
         )
     name, _, revision = parts[1].partition('@')
     repo = f'{parts[0]}/{name}'
-    tried, offline = None, False
+    is_offline = False
 
-    def fetch(part: str) -> Path:
-        return Path(
-            hf_hub_download(repo, part, revision=revision or None, local_files_only=offline)
-        )
+    def fetch(file: str) -> Path:
+        path = hf_hub_download(repo, file, revision=revision or None, local_files_only=is_offline)
+        return Path(path)
 
-    for file in parts[2:] or _NAMES:
+    names = parts[2:] or list(_NAMES)
+    first_error: Exception | None = None
+    for file in names:
         try:
             return _open_index(fetch(file), fetch)
-        except (
-            EntryNotFoundError
-        ) as error:  # not in the repository; or no connection, and not in the cache
-            tried = tried if offline else error
-            offline = offline or isinstance(
-                error, LocalEntryNotFoundError
-            )  # each name would wait for it again
+        except EntryNotFoundError as error:
+            # Not in the repository; or no connection, and not in the cache.
+            if not is_offline:
+                first_error = error
+            if isinstance(error, LocalEntryNotFoundError):
+                is_offline = True  # do not wait for the connection again with each name
         except CheckpointError:
             raise
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # no such repository or revision, no right to it; a name that cannot be
+        except (OSError, ValueError) as error:
+            # No such repository or revision, no right to read it, or an impossible name.
             raise CheckpointError(
                 f"'hf-hub:{spec}' cannot be fetched ({first_line(error)})."
             ) from error
     raise CheckpointError(
-        f"'hf-hub:{spec}' cannot be fetched: none of {', '.join(parts[2:] or _NAMES)} "
-        f'({first_line(tried)}).'
-    ) from tried
+        f"'hf-hub:{spec}' cannot be fetched: none of {', '.join(names)} "
+        f'({first_line(first_error)}).'
+    ) from first_error
 
 
 def _ask_timm(name: str) -> str:
-    """The address of the weights that timm has for ``name``."""
+    """Return the address of the weights that timm has for ``name``."""
     import timm
 
     try:
         cfg = timm.models.get_pretrained_cfg(name, allow_unregistered=False)
     except RuntimeError as error:
-        near = (
-            timm.list_models(f'{name.partition(".")[0]}*', pretrained=True)[:8]
-            or timm.list_models('convnext*', pretrained=True)[:8]
-        )
+        near = timm.list_models(f'{name.partition(".")[0]}*', pretrained=True)
+        if not near:
+            near = timm.list_models('convnext*', pretrained=True)
         raise CheckpointError(
-            f"'timm:{name}': timm has no such weights. Names that it has: {', '.join(near)}."
+            f"'timm:{name}': timm has no such weights. Names that it has: {', '.join(near[:8])}."
         ) from error
-    if cfg.hf_hub_id:
-        return '/'.join(filter(None, [f'hf-hub:{cfg.hf_hub_id}', cfg.hf_hub_filename]))
-    if cfg.url:
-        return cfg.url
+    if cfg is not None and cfg.hf_hub_id:
+        address = f'hf-hub:{cfg.hf_hub_id}'
+        if cfg.hf_hub_filename:
+            address += f'/{cfg.hf_hub_filename}'
+        return address
+    if cfg is not None and cfg.url:
+        return str(cfg.url)
     raise CheckpointError(f"'timm:{name}': timm knows the model, but has no weights for it.")

@@ -16,8 +16,6 @@ from convnext_dense.errors import CheckpointError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    from convnext_dense.checkpoints.convert_file import LAYOUT_NAMES
-
     parser.add_argument(
         'source', metavar='SRC', help="path, https:// address, 'timm:NAME' or 'hf-hub:ORG/NAME'"
     )
@@ -27,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--to',
         default='facebook',
-        choices=LAYOUT_NAMES,
         metavar='LAYOUT',
-        help=f'one of {", ".join(LAYOUT_NAMES)} (default: facebook, which is ours too)',
+        help='facebook (the authors, and ours), timm, torchvision, transformers, mmpretrain or '
+        'another of docs/checkpoints.md (default: facebook)',
     )
     parser.add_argument(
         '--ema',

@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from convnext_dense import layers
-from convnext_dense.checkpoints.errors import CheckpointError
+from convnext_dense.errors import CheckpointError
 from convnext_dense.layers.network import in_memory_format_of
 from convnext_dense.models.pretrained import init_pretrained, is_pretrained
 from convnext_dense.registry import MODELS

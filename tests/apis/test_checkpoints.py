@@ -27,7 +27,7 @@ SMALL = dict(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8))
 def allowed(monkeypatch):
     monkeypatch.setattr(CheckpointLoader, '_schemes', CheckpointLoader._schemes)
     monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '0')  # put back after the test
-    monkeypatch.setattr(module, '_trusting', False)
+    monkeypatch.setattr(module, '_trust_pickle', False)
     monkeypatch.setattr(module, '_prepared', {})
     allow_training_checkpoints()
 

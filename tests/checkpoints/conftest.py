@@ -1,4 +1,4 @@
-"""Other libraries' networks with random weights, the authors' values, and our computation of what each answers."""
+"""Other libraries' networks with random weights, and our computation of their output."""
 
 import sys
 from collections.abc import Callable
@@ -29,7 +29,7 @@ IMAGE = torch.randn(2, 3, 64, 75, generator=torch.Generator().manual_seed(1))
 
 @pytest.fixture(scope='session')
 def networks():
-    """``peers(layout)``: networks of that layout; ``compute(peer, weights)``: our answer; ``golden(name)``: values."""
+    """``peers(layout)``: its networks; ``compute(peer, weights)``: our output; ``golden(name)``."""
     return SimpleNamespace(
         peers=peers, compute=compute, golden=golden, norm3_of=norm3_of, depths=DEPTHS, dims=DIMS
     )
@@ -37,7 +37,7 @@ def networks():
 
 @dataclass(frozen=True)
 class Peer:
-    """A library's network: its weights, what it answers, which of our computations that is, and a strict reload."""
+    """A library's network: its weights, its output, our computation of it, a strict reload."""
 
     layout: str
     state_dict: dict[str, Tensor]
@@ -131,7 +131,7 @@ def golden(name: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     }, values
 
 
-# ---- the libraries -------------------------------------------------------------------------------------------------
+# ---- the libraries ----
 
 
 def authors() -> list[Peer]:
@@ -174,7 +174,7 @@ def norm3_of(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fcmae_file(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """As MinkowskiEngine's layers write: kernels (columns * rows, in, out), norms and linears one module deeper."""
+    """As MinkowskiEngine writes: kernels (columns * rows, in, out), norms one module deeper."""
 
     def kernel(weight):
         side = range(weight.shape[2])
@@ -251,7 +251,7 @@ def timm() -> list[Peer]:
 def torchvision() -> list[Peer]:
     blocks = [
         CNBlockConfig(dim, following, depth)
-        for dim, following, depth in zip(DIMS, (*DIMS[1:], None), DEPTHS)
+        for dim, following, depth in zip(DIMS, (*DIMS[1:], None), DEPTHS, strict=True)
     ]
     return [live('torchvision', lambda: TorchvisionConvNeXt(blocks, num_classes=CLASSES), 'logits')]
 
@@ -323,8 +323,9 @@ def last_maps(model):
 
 
 def import_mmpretrain():
-    """Its multimodal part fails to import beside transformers 5, and with it mmdet, which imports mmpretrain where it
-    can: so it is kept in a folder of its own, and that part is replaced by nothing.
+    """Import mmpretrain's classes from ``.peers``, without its multimodal part.
+
+    That part fails to import beside transformers 5, and so would mmdet, which imports mmpretrain.
     """
     sys.modules.setdefault(
         'mmpretrain.models.multimodal', ModuleType('mmpretrain.models.multimodal')
@@ -338,7 +339,7 @@ def import_mmpretrain():
 
 
 def mmpretrain() -> list[Peer]:
-    ConvNeXt, ImageClassifier = import_mmpretrain()
+    make_backbone, make_classifier = import_mmpretrain()
 
     def config(**kwargs):
         return dict(arch=dict(depths=list(DEPTHS), channels=list(DIMS)), **kwargs)
@@ -351,7 +352,7 @@ def mmpretrain() -> list[Peer]:
             with DefaultScope.overwrite_default_scope(
                 'mmpretrain'
             ):  # another test may have set mmseg's
-                return ImageClassifier(
+                return make_classifier(
                     backbone=dict(type='ConvNeXt', **config(**kwargs)),
                     head=dict(type='LinearClsHead', in_channels=DIMS[-1], num_classes=CLASSES),
                 )
@@ -361,7 +362,7 @@ def mmpretrain() -> list[Peer]:
     def backbone(**kwargs):
         def make():
             with DefaultScope.overwrite_default_scope('mmpretrain'):
-                return ConvNeXt(**config(**kwargs))
+                return make_backbone(**config(**kwargs))
 
         return make
 

@@ -94,7 +94,7 @@ def test_whole_model_out_keeps_its_heads(to):
 
 
 def test_upernet_between_transformers_and_mmseg():
-    """Transformers' own network: its file in mmseg's names, and back to one that it loads strictly."""
+    """A file of transformers in mmseg's names, and back to one that it loads strictly."""
     from transformers import ConvNextV2Config, UperNetConfig, UperNetForSemanticSegmentation
 
     stages = [f'stage{i}' for i in (1, 2, 3, 4)]
@@ -131,11 +131,11 @@ def test_upernet_of_smp_becomes_mmsegs():
     weights = own_weights(norms=(), head=False)
     theirs = behind('encoder.model.', convert_state_dict(weights, 'timm_features'))
     theirs |= {
-        f'{name.replace("#", str(i))}.weight': torch.ones(1) for name in SMP for i in range(4)
+        f'{name.replace("{n}", str(i))}.weight': torch.ones(1) for name in SMP for i in range(4)
     }
     ours = convert_state_dict(theirs)
     assert ours.keys() - behind('backbone.', weights).keys() == {
-        f'{name.replace("#", str(i))}.weight' for name in SMP.values() for i in range(4)
+        f'{name.replace("{n}", str(i))}.weight' for name in SMP.values() for i in range(4)
     }
     assert convert_state_dict(theirs, 'timm_features').keys() == theirs.keys()
 
@@ -233,7 +233,7 @@ def test_dtype_and_extra_channels_stay():
     assert all(value.dtype == torch.float16 for value in back.values())
 
 
-# ---- refused ---------------------------------------------------------------------------------------------------------
+# ---- refused ----
 
 
 def isotropic():
@@ -257,7 +257,7 @@ def isotropic():
         (lambda: behind('backbone.', isotropic()), 'isotropic'),
         (
             lambda: timm.create_model('resnet10t').state_dict(),
-            'no ConvNeXt in the layout of facebook or.*conv1.0.weight',
+            'no ConvNeXt in the layout facebook or.*conv1.0.weight',
         ),
         (lambda: {}, 'no ConvNeXt'),
         (
@@ -270,11 +270,11 @@ def isotropic():
         ),
         (
             lambda: own_weights() | {'stages.0.0.attn.x': torch.ones(1)},
-            'layout of facebook has no such names: .*attn.x',
+            'layout facebook has no such names: .*attn.x',
         ),
         (
             lambda: own_weights() | {'stages.0.0.norm.scale': torch.ones(1)},
-            'layout of facebook has no such names: .*scale',
+            'layout facebook has no such names: .*scale',
         ),
         (lambda: without('stages.1.0.norm.bias'), r'stages.1.0.norm.bias is missing'),
         (lambda: without('stages.1.0.gamma'), r'stages.1.0.gamma is missing'),
@@ -284,16 +284,16 @@ def isotropic():
         (lambda: without('head.bias'), r'head.bias is missing'),
         (
             lambda: own_weights() | {'downsample_layers.7.0.bias': torch.ones(1)},
-            'layers.7.0.bias is of no stage',
+            'layers.7.0.bias belongs to no stage',
         ),
         (
             lambda: own_weights() | {'stages.99.0.gamma': torch.ones(1)},
-            'stages.99.0.gamma is of no stage',
+            'stages.99.0.gamma belongs to no stage',
         ),
-        (lambda: own_weights() | {'norm7.bias': torch.ones(1)}, 'norm7.bias is of no stage'),
+        (lambda: own_weights() | {'norm7.bias': torch.ones(1)}, 'norm7.bias belongs to no stage'),
         (
             lambda: own_weights() | {f'stages.{i}.9999.gamma': torch.ones(1) for i in range(10)},
-            'ask for 100,000 blocks',
+            'imply 100,000 blocks',
         ),
         (
             lambda: own_weights() | {'head.weight': torch.ones(5, 19)},
@@ -337,12 +337,12 @@ def without(name):
 
 def test_refused_on_the_way_out():
     with pytest.raises(
-        ValueError, match=r'layout of torchvision.*no place for 10 weights: stages.0.0.grn.gamma'
+        ValueError, match=r'layout torchvision.*no place for 10 weights: stages.0.0.grn.gamma'
     ):
         convert_state_dict(own_weights(use_grn=True), 'torchvision')
     with pytest.raises(ValueError, match="layout must be one of facebook, .*; got 'keras'"):
         convert_state_dict(own_weights(), 'keras')
-    with pytest.raises(ValueError, match='no ConvNeXt in the layout of timm:'):
+    with pytest.raises(ValueError, match='no ConvNeXt in the layout timm:'):
         convert_state_dict(own_weights(), layout='timm')
 
 

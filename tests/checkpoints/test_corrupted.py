@@ -1,4 +1,4 @@
-"""Damaged files by seed: each is refused in one line, or loaded with every number as it was. None is loaded wrong."""
+"""Damaged files by seed: each is refused in one line or loaded right, none is loaded wrong."""
 
 import io
 import random
@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from convnext_dense import ConvNeXt
 from convnext_dense.checkpoints import read_checkpoint
-from convnext_dense.checkpoints.read import write_checkpoint
+from convnext_dense.checkpoints.write import write_checkpoint
 
 SMALL = dict(depths=(1, 1, 1, 1), dims=(4, 4, 8, 8), use_grn=True)
 KINDS = (
@@ -123,7 +123,7 @@ def run(weights, suffix, seeds, folder):
 
 
 def check(refused, count):
-    """Nearly all must be refused: loaded exactly is only what damaged a byte that means nothing (padding, a date)."""
+    """Nearly all are refused; the others had damage in bytes without meaning (padding, a date)."""
     each = count // len(KINDS)
     for kind in ('cut', 'renamed', 'retyped', 'reshaped', 'removed'):
         assert refused[kind] == each, (kind, refused)
@@ -142,7 +142,7 @@ def test_thousand_of_each(weights, suffix, tmp_path):
 
 
 def test_a_flip_in_the_numbers_is_seen(weights, tmp_path):
-    """Torch reads such a file without a word; archives of torch and our own .safetensors keep checksums."""
+    """Torch reads such a file silently; its archives and our .safetensors have checksums."""
     for suffix in ('.pth', '.safetensors'):
         content = bytearray(to_bytes(weights, suffix, tmp_path))
         at = content.find(weights['stages.0.0.pwconv1.weight'].numpy().tobytes())

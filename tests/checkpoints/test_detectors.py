@@ -1,6 +1,6 @@
-"""The authors' fine-tuned segmentors and detectors, and those that mmseg and mmdet host, in our configs.
+"""Fine-tuned segmentors and detectors of the authors, mmseg and mmdet, in our configs.
 
-What their files hold stands in ``tests/golden/authors_keys.json``, written down from their code, not from ours.
+``tests/golden/authors_keys.json`` lists what their files hold, taken from their code.
 """
 
 import json

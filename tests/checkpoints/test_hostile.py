@@ -16,9 +16,9 @@ import torch
 
 from convnext_dense import ConvNeXt
 from convnext_dense.checkpoints import read_checkpoint
-from convnext_dense.checkpoints.errors import CheckpointError
 from convnext_dense.checkpoints.read import read_file
 from convnext_dense.data import RECORDS
+from convnext_dense.errors import CheckpointError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,7 +106,7 @@ def test_what_was_allowed_elsewhere_is_not_allowed_here(hostile):
 
 
 class Described:
-    """An array whose type description says that its bytes are Python objects, as numpy's own unpickling would take."""
+    """An array whose dtype says that its bytes are Python objects, which numpy would believe."""
 
     def __init__(self, kind, state):
         self.kind, self.state = kind, state

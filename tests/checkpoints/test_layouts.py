@@ -1,4 +1,4 @@
-"""The tables: hand-written anchors, every name of every arch, published networks, and the few shapes that need care."""
+"""The tables: hand-written anchors, every name of every arch, published networks, shapes."""
 
 import re
 from pathlib import Path
@@ -9,8 +9,8 @@ import torch
 
 from convnext_dense.checkpoints import LAYOUTS, to_facebook
 from convnext_dense.checkpoints.convert import from_facebook
-from convnext_dense.checkpoints.layouts.pattern import Pattern
-from convnext_dense.checkpoints.trunk import Trunk, check_weights, measure_trunk
+from convnext_dense.checkpoints.layouts.layout import Pattern
+from convnext_dense.checkpoints.trunk import Trunk, check_trunk, measure_trunk
 from convnext_dense.variants import VARIANTS
 
 DOCS = Path(__file__).parents[2] / 'docs' / 'checkpoints.md'
@@ -126,8 +126,8 @@ def assert_published(arch, layout):
             timm_name(arch), features_only=layout == 'timm_features'
         ).state_dict()
     converted = to_facebook(theirs)
-    check_weights(converted.state_dict)
-    assert (converted.depths, converted.dims) == (variant.depths, variant.dims)
+    check_trunk(converted.state_dict)
+    assert (converted.trunk.depths, converted.trunk.dims) == (variant.depths, variant.dims)
     assert converted.trunk.arch == f'{arch} {variant.depths}, {variant.dims}'
     back, _ = from_facebook(converted.state_dict, layout)
     assert {k: v.shape for k, v in back.items()} == {k: v.shape for k, v in theirs.items()}
@@ -149,7 +149,7 @@ def test_published_timm_networks_have_these_names_and_shapes(arch, layout):
 
 
 def test_sparse_kernels_count_columns_first():
-    """MinkowskiEngine's kernel of n * n places: place b * n + a is row a, column b of the dense one."""
+    """MinkowskiEngine's kernel of n * n places: b * n + a is row a, column b of the dense one."""
     kernel, depthwise = torch.randn(4, 3, 5), torch.randn(49, 6)
     rows = {row.ours.text: row.shape for row in LAYOUTS['fcmae'].rows if row.ours}
     dense = rows['downsample_layers.{d}.1.weight'].read(kernel)
@@ -210,5 +210,5 @@ def test_size_is_read_off_the_weights():
     trunk = measure_trunk(weights | {'head.weight': torch.zeros(1)}, 'backbone.')
     assert trunk == Trunk((1, 2, 1, 3), (8, 12, 16, 20), True, False, 4)
     assert trunk.arch == '(1, 2, 1, 3), (8, 12, 16, 20)'
-    check_weights(weights, 'backbone.')
+    check_trunk(weights, 'backbone.')
     assert measure_trunk({}) == Trunk((), (), False, False, 3)

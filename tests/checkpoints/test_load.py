@@ -1,4 +1,4 @@
-"""Strict loading into backbones and classifiers: what is loaded, dropped, refused; and what the report says."""
+"""Strict loading: what is loaded, dropped, refused; and what the report says."""
 
 import importlib
 import logging
@@ -64,10 +64,10 @@ def test_a_classifier_gives_a_backbone_its_trunk(tmp_path, arch):
     assert backbone.norm3.weight.eq(1).all() and backbone.norm3.bias.eq(0).all()
     assert list(report.fresh) == NORMS and set(report.fresh.values()) == {'not in the file'}
     assert {key: reason[:8] for key, reason in report.dropped.items()} == {
-        'norm.weight': 'the norm',
-        'norm.bias': 'the norm',
-        'head.weight': 'the clas',
-        'head.bias': 'the clas',
+        'norm.weight': 'trained ',
+        'norm.bias': 'trained ',
+        'head.weight': 'of the c',
+        'head.bias': 'of the c',
     }
     assert report.complete and not report.unexpected and not report.reshaped and not report.notes
     assert 'layout facebook, under model, (1, 1, 2, 1), (8, 16, 24, 32)' in str(report)
@@ -112,7 +112,7 @@ def test_a_backbone_without_a_head_starts_a_classifier(tmp_path):
         backbone.state_dict(), ConvNeXtClassifier(SMALL, num_classes=5), folder=tmp_path
     )
     assert set(report.fresh) == {'norm.weight', 'norm.bias', 'head.weight', 'head.bias'}
-    assert set(report.dropped.values()) == {'of a map that the model does not give'}
+    assert set(report.dropped.values()) == {'of a feature map that the model does not return'}
     with pytest.raises(ValueError, match='Missing: norm.weight, norm.bias, head.weight and 1 more'):
         load_weights(classifier, tmp_path / 'c.pth')
 
@@ -209,11 +209,9 @@ def test_stages_that_are_not_built_are_dropped(tmp_path):
         random_weights(ConvNeXt(SMALL)), ConvNeXt(SMALL, out_indices=(0, 2)), folder=tmp_path
     )
     assert not report.fresh and len(report.loaded) == len(backbone.state_dict())
-    assert (
-        'of stage 3, which is not built: it is past the last of out_indices'
-        == report.dropped['stages.3.0.gamma']
-    )
-    assert report.dropped['norm1.weight'] == 'of a map that the model does not give'
+    reason = report.dropped['stages.3.0.gamma']
+    assert reason == 'of stage 3, which is not built: it is past the last of out_indices'
+    assert report.dropped['norm1.weight'] == 'of a feature map that the model does not return'
 
 
 def renamed(weights, old, new):
@@ -389,10 +387,8 @@ def test_the_log_has_a_summary_and_at_debug_level_every_name(tmp_path, log):
     (level, summary), (detail_level, details) = log
     assert (level, detail_level) == (logging.INFO, logging.DEBUG)
     assert len(summary.splitlines()) == 5 and max(map(len, summary.splitlines()[1:])) < 130
-    assert (
-        'initialized  norm0.weight, norm0.bias, norm1.weight, norm1.bias and 4 more (not in the file)'
-        in summary
-    )
+    names = 'norm0.weight, norm0.bias, norm1.weight, norm1.bias'
+    assert f'initialized  {names} and 4 more (not in the file)' in summary
     assert all(name in details for name in [*trunk_weights(), *NORMS])
 
 
@@ -416,7 +412,8 @@ def test_a_list_is_refused():
 
 
 def test_the_file_is_read_once_and_its_tensors_are_not_copied(tmp_path, monkeypatch):
-    from convnext_dense.checkpoints import Weights, plan_weights
+    from convnext_dense.checkpoints import Weights
+    from convnext_dense.checkpoints.match import Rules
 
     reads, read_file = [], load_module.read_file
     monkeypatch.setattr(
@@ -428,7 +425,7 @@ def test_the_file_is_read_once_and_its_tensors_are_not_copied(tmp_path, monkeypa
     )
     load(weights, folder=tmp_path)
     assert len(reads) == 1
-    values, _ = plan_weights(ConvNeXt(SMALL), Weights(weights), 'w', load_module.Rules())
+    values = load_module.match_weights(ConvNeXt(SMALL), Weights(weights), 'w', Rules()).values
     memory = {value.untyped_storage().data_ptr() for value in weights.values()}
     assert {value.untyped_storage().data_ptr() for value in values.values()} <= memory
 
@@ -459,16 +456,19 @@ def test_another_epsilon_than_the_familys_is_noted(arch, expected):
 
 
 def test_xxlarge_is_known_by_its_epsilon():
-    from convnext_dense.checkpoints.arch import note_eps
+    from convnext_dense.checkpoints.load import find_eps_notes
     from convnext_dense.checkpoints.trunk import Trunk
 
     xxlarge = Trunk((3, 4, 30, 3), (384, 768, 1536, 3072), False, True, 3)
     assert (
         'is 1e-06 in the model, 1e-05 in'
-        in note_eps(nn.LayerNorm(8, eps=1e-6), xxlarge, 'timm', False)[0]
+        in find_eps_notes(nn.LayerNorm(8, eps=1e-6), xxlarge, 'timm', False)[0]
     )
-    assert not note_eps(nn.LayerNorm(8, eps=1e-5), xxlarge, 'timm', False)
-    assert 'epsilon 1e-12' in note_eps(nn.LayerNorm(8, eps=1e-5), xxlarge, 'transformers', True)[0]
+    assert not find_eps_notes(nn.LayerNorm(8, eps=1e-5), xxlarge, 'timm', False)
+    assert (
+        'epsilon 1e-12'
+        in find_eps_notes(nn.LayerNorm(8, eps=1e-5), xxlarge, 'transformers', True)[0]
+    )
 
 
 def test_modules_without_a_convnext_are_matched_by_name(tmp_path):

@@ -64,7 +64,7 @@ def test_peak(job, name, folder):
 def test_reading_copies_nothing(tmp_path):
     """The tensors lie in the mapped file: reading takes no memory for them."""
     from convnext_dense.checkpoints import convert_state_dict, read_checkpoint
-    from convnext_dense.checkpoints.read import write_checkpoint
+    from convnext_dense.checkpoints.write import write_checkpoint
     from convnext_dense.layers import ConvNeXt
 
     weights = ConvNeXt(dict(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8))).state_dict()

@@ -1,4 +1,4 @@
-"""Other libraries' networks against ours with the same weights, converted in and out; and each row of each table."""
+"""Other libraries' networks against ours with the same weights; each row of each table."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def assert_round_trip(peer, networks):
     """In: every name known. Out: the same file, bit by bit."""
     converted = to_facebook(peer.state_dict)
     assert converted.layout == peer.layout.removesuffix('_4')
-    assert not converted.unexpected and (converted.depths, converted.dims) == (
+    assert not converted.unexpected and (converted.trunk.depths, converted.trunk.dims) == (
         networks.depths,
         networks.dims,
     )
@@ -82,7 +82,7 @@ def assert_writes(peer, networks):
 
 
 def left_out_by(layout, networks):
-    """What is left out of a file that has everything: norms of classifiers and of each stage, and a head."""
+    """What is left out of a file with norms of classifiers and of each stage, and a head."""
     classifier = networks.golden(
         'convnext_v2_classifier' if layout == 'fcmae' else 'convnext_v1_classifier'
     )[0]
@@ -166,7 +166,7 @@ EQUIVALENT = {
 
 @pytest.mark.parametrize('name', LAYOUTS)
 def test_each_row_is_needed(name, networks, monkeypatch):
-    """The checks of this file fail for every table with a row deleted, given another name, or without its shape."""
+    """The checks of this file fail if a row is deleted, renamed, or loses its shape."""
     layout, survivors = LAYOUTS[name], []
     for _, part, n, kind, row in (mutant for mutant in MUTANTS if mutant[0] == name):
         if row and (row.theirs.text, row.ours.text) in EQUIVALENT:

@@ -1,4 +1,4 @@
-"""What is read equals what was written; what is no checkpoint is named in one line; a file is whole or not there."""
+"""What is read equals what was written; what is no checkpoint is named; writes are atomic."""
 
 import argparse
 import gzip
@@ -20,8 +20,9 @@ import torch
 from safetensors.torch import save_file
 
 from convnext_dense.checkpoints import read_checkpoint, write
-from convnext_dense.checkpoints.errors import CheckpointError
-from convnext_dense.checkpoints.read import read_file, write_checkpoint
+from convnext_dense.checkpoints.read import read_file
+from convnext_dense.checkpoints.write import write_checkpoint
+from convnext_dense.errors import CheckpointError
 
 WEIGHTS = {
     'a.weight': torch.arange(12.0).reshape(3, 4),
@@ -132,7 +133,7 @@ def test_safetensors_takes_tied_and_transposed_tensors(tmp_path):
         {name: value.detach() for name, value in content.items()},
         read_file(tmp_path / 'w.safetensors'),
     )
-    with pytest.raises(CheckpointError, match='names and tensors alone.*epoch: int'):
+    with pytest.raises(CheckpointError, match='names and tensors only.*epoch: int'):
         write_checkpoint(dict(epoch=1), tmp_path / 'w.safetensors')
     assert read_file(tmp_path / 'w.safetensors')['first'].shape == (4, 5)
 
@@ -195,7 +196,7 @@ def _torch(cut: float):
     ('content', 'words'),
     [
         (b'', 'it is empty'),
-        (b'\n <!DOCTYPE html><html><title>Log in</title>', r'a web page \(HTML\).*login'),
+        (b'\n <!DOCTYPE html><html><title>Log in</title>', r'a web page.*login'),
         (
             b'version https://git-lfs.github.com/spec/v1\noid sha256:1',
             'a Git LFS pointer.*git lfs pull',
@@ -214,11 +215,6 @@ def _torch(cut: float):
         (b'\x93NUMPY\x01\0', 'a numpy array'),
         (b'\x08\x08\x12\x07pytorch\x1a\x062.11.0', 'an ONNX model'),
         (b'\x89HDF\r\n\x1a\n', 'an HDF5 file'),
-        (b'\x1c\0\0\0TFL3', 'a TensorFlow Lite model'),
-        (
-            b'\x0a\x20_CHECKPOINTABLE_OBJECT_GRAPH/.ATTRIBUTES/OBJECT_CONFIG\x80\xff',
-            'a TensorFlow file',
-        ),
         (_torch(0.5), 'cut off or damaged'),
         (_torch(0.99), 'cut off or damaged'),
         ((9999).to_bytes(8, 'little') + b'{"a":{}}', 'a .safetensors file that is cut off.*9,999'),

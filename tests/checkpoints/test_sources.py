@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from convnext_dense.checkpoints import read_checkpoint
-from convnext_dense.checkpoints.errors import CheckpointError, CheckpointNotFoundError
 from convnext_dense.checkpoints.read import read_file
 from convnext_dense.checkpoints.sources import locate
+from convnext_dense.errors import CheckpointError, CheckpointNotFoundError
 
 
 def save(path, value):
@@ -42,9 +42,11 @@ def web(tmp_path, monkeypatch):
     """{address: bytes or an exception}; ``asked`` lists what was fetched."""
 
     class Web(dict):
-        asked = []
+        def __init__(self):
+            super().__init__()
+            self.asked = []
 
-    pages, Web.asked = Web(), []
+    pages = Web()
 
     def fetch(address, path):
         pages.asked.append(address)

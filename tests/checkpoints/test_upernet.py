@@ -5,7 +5,8 @@ import torch
 
 import convnext_dense  # noqa: F401  (before mmseg: it stands in for mmcv's compiled ops)
 from convnext_dense.checkpoints import load_weights
-from convnext_dense.checkpoints.layouts.upernet import SMP, TRANSFORMERS, is_final_layer, name_heads
+from convnext_dense.checkpoints.layouts.upernet import SMP, TRANSFORMERS, name_as_mmseg
+from convnext_dense.checkpoints.match import _is_final_layer as is_final_layer
 
 DIMS, CHANNELS, CLASSES = (8, 16, 24, 32), 12, 5
 NORM = ('weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked')
@@ -104,17 +105,17 @@ def test_every_row_of_transformers_is_needed(transformers_upernet, monkeypatch):
     """Without a row, or with another target, a weight of ours is not found."""
     keys = list(transformers_upernet.state_dict())
     heads = {name for name in mmseg_upernet().state_dict() if 'head.' in name}
-    assert {*name_heads(keys).values()} == heads
+    assert {*name_as_mmseg(keys).values()} == heads
     for row in list(TRANSFORMERS):
         if 'conv_cat' in row:  # of a head with concat_input, which these files do not have
             continue
         with monkeypatch.context() as patch:
             patch.delitem(TRANSFORMERS, row)
-            assert {*name_heads(keys).values()} != heads, row
+            assert {*name_as_mmseg(keys).values()} != heads, row
 
 
 def smp_upernet():
-    """What smp 0.4 and later write for UPerNet on 'tu-convnext_*', by hand from its code: name -> shape."""
+    """What smp 0.4 and later write for UPerNet on 'tu-convnext_*', by hand: name -> shape."""
     shapes, last = {}, DIMS[3]
 
     def conv_norm(name, *shape):
@@ -152,7 +153,9 @@ def test_smp_upernet_loads_with_its_lists_turned_round(tmp_path):
     own = model.state_dict()
     assert len(report.loaded) == len(own) == len(weights) and not report.unexpected
     for ours, theirs in {
-        'decode_head.lateral_convs.0.conv.weight': 'decoder.fpn_lateral_blocks.2.conv_norm_relu.0.weight',
+        'decode_head.lateral_convs.0.conv.weight': (
+            'decoder.fpn_lateral_blocks.2.conv_norm_relu.0.weight'
+        ),
         'decode_head.lateral_convs.1.bn.bias': 'decoder.fpn_lateral_blocks.1.conv_norm_relu.1.bias',
         'decode_head.fpn_convs.0.bn.running_var': 'decoder.fpn_conv_blocks.2.1.running_var',
         'decode_head.fpn_convs.1.conv.weight': 'decoder.fpn_conv_blocks.1.0.weight',

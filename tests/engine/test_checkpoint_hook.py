@@ -1,4 +1,4 @@
-"""Checkpoints of training are complete or not there, and the last good one outlives whatever happens to the next."""
+"""Checkpoints of training are complete, and the last good one survives failures of the next."""
 
 import os
 import re
@@ -138,9 +138,11 @@ def die(path):
 write._sync = die
 Runner._log_env = lambda self, env_cfg: None
 Runner(Model(), sys.argv[1], train_dataloader=DataLoader([dict(inputs=torch.ones(4))] * 8),
-       train_cfg=dict(by_epoch=False, max_iters=4), optim_wrapper=dict(optimizer=dict(type='SGD', lr=.1)),
-       default_hooks=dict(checkpoint=dict(type='convnext_dense.CheckpointHook', by_epoch=False, interval=1,
-                                          max_keep_ckpts=1))).train()
+       train_cfg=dict(by_epoch=False, max_iters=4),
+       optim_wrapper=dict(optimizer=dict(type='SGD', lr=.1)),
+       default_hooks=dict(checkpoint=dict(
+           type='convnext_dense.CheckpointHook', by_epoch=False, interval=1, max_keep_ckpts=1))
+       ).train()
 """
 
 

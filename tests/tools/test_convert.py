@@ -57,7 +57,7 @@ def test_there_and_back(tmp_path, source, convert):
 
 
 def test_segmentor_keeps_its_heads_and_classes(tmp_path, source, convert):
-    path, plain, _ = source
+    path, _, _ = source
     convert(path, tmp_path / 'ours.pth')
     ours = torch.load(tmp_path / 'ours.pth')
     trunk = {
@@ -73,7 +73,7 @@ def test_segmentor_keeps_its_heads_and_classes(tmp_path, source, convert):
         tmp_path / 'segmentor.pth',
     )
     out = convert(tmp_path / 'segmentor.pth', tmp_path / 'theirs.pth', '--to', 'mmpretrain')
-    assert "names behind 'backbone.'" in out
+    assert "names below 'backbone.'" in out
     theirs = torch.load(tmp_path / 'theirs.pth')
     assert theirs.keys() == {'state_dict', 'meta'} and theirs['meta']['dataset_meta'][
         'classes'

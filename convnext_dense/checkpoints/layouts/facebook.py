@@ -1,4 +1,4 @@
-"""The authors' names, which are ours: ConvNeXt, ConvNeXt V2, DINOv3, and V2's sparse pretraining."""
+"""The authors' names, which are ours: ConvNeXt, ConvNeXt V2, DINOv3, V2's sparse pretraining."""
 
 from convnext_dense.checkpoints.layouts.layout import Layout, make_rows
 from convnext_dense.checkpoints.layouts.shapes import DEPTHWISE_KERNEL, GRN, GRN_ROW, KERNEL, ROW
@@ -12,11 +12,12 @@ _TRUNK = make_rows(
     ('stages.{i}.{j}.gamma', 'stages.{i}.{j}.gamma'),
 )
 
-# Source: facebookresearch/ConvNeXt models/convnext.py and semantic_segmentation/backbone/convnext.py @ 048efce;
-# facebookresearch/ConvNeXt-V2 models/convnextv2.py @ 2553895. The released FCMAE files are of this layout too.
+# Source: facebookresearch/ConvNeXt models/convnext.py and
+# semantic_segmentation/backbone/convnext.py @ 048efce; facebookresearch/ConvNeXt-V2
+# models/convnextv2.py @ 2553895. The released FCMAE files have this layout too.
 FACEBOOK = Layout(
     'facebook',
-    "the authors' ConvNeXt and ConvNeXt V2: classifiers, FCMAE as released, segmentors, detectors; ours",
+    "ours, and the authors' V1 and V2: classifiers, FCMAE as released, segmentors, detectors",
     _TRUNK
     + make_rows(
         ('stages.{i}.{j}.grn.gamma', 'stages.{i}.{j}.grn.gamma', GRN),
@@ -27,8 +28,8 @@ FACEBOOK = Layout(
     ),
 )
 
-# Source: facebookresearch/dinov3 dinov3/models/convnext.py @ 6876159. One norm sees the pooled vector and the last map;
-# its file holds it under both names.
+# Source: facebookresearch/dinov3 dinov3/models/convnext.py @ 6876159. One norm is applied to the
+# pooled vector and to the last feature map; its file stores that norm under two names.
 DINOV3 = Layout(
     'dinov3',
     "DINOv3's ConvNeXt",
@@ -43,9 +44,9 @@ DINOV3 = Layout(
     marker=r'norms\.3\.',
 )
 
-_DECODER = 'of the decoder, which is thrown away after pretraining'
-# Source: facebookresearch/ConvNeXt-V2 models/convnextv2_sparse.py, models/fcmae.py, utils.py:remap_checkpoint_keys @
-# 2553895. The stem is dense; behind it are MinkowskiEngine's layers.
+_DECODER = 'part of the decoder, which is not used after pretraining'
+# Source: facebookresearch/ConvNeXt-V2 models/convnextv2_sparse.py, models/fcmae.py,
+# utils.py:remap_checkpoint_keys @ 2553895. The stem is dense, all other layers MinkowskiEngine's.
 FCMAE = Layout(
     'fcmae',
     'what FCMAE pretraining writes (sparse layers)',
@@ -61,9 +62,9 @@ FCMAE = Layout(
         ('stages.{i}.{j}.grn.gamma', 'stages.{i}.{j}.grn.gamma', GRN_ROW),
         ('stages.{i}.{j}.grn.beta', 'stages.{i}.{j}.grn.beta', GRN_ROW),
         ('stages.{i}.{j}.pwconv2.linear.{p}', 'stages.{i}.{j}.pwconv2.{p}'),
-        (None, 'norm.{p}', 'FCMAE has no norm after the trunk'),
+        (None, 'norm.{p}', 'FCMAE has no final norm'),
         (None, 'head.{p}', 'FCMAE has no classifier'),
-        (None, 'norm{i}.{p}', 'FCMAE has no norms for each stage'),
+        (None, 'norm{i}.{p}', 'FCMAE has no output norms'),
     ),
     outside=make_rows(
         ('mask_token', None, _DECODER),

@@ -1,4 +1,4 @@
-"""mmpretrain's names, and so those of the files that mmpretrain, mmdet, mmseg and mmrotate host."""
+"""mmpretrain's names, which the files hosted by mmpretrain, mmdet, mmseg and mmrotate have."""
 
 from convnext_dense.checkpoints.layouts.layout import Layout, make_rows
 from convnext_dense.checkpoints.layouts.shapes import GRN_VECTOR, LINEAR
@@ -15,7 +15,7 @@ _TRUNK = make_rows(
     ('stages.{i}.{j}.gamma', 'stages.{i}.{j}.gamma'),
 )
 
-# The classifier has one norm, behind the pooling, under the name of the last stage's.
+# A classifier has one norm, after pooling, but names it like the output norm of the last stage.
 MMPRETRAIN = Layout(
     'mmpretrain',
     "mmpretrain's classifiers",
@@ -26,14 +26,15 @@ MMPRETRAIN = Layout(
     dense='mmpretrain_dense',
 )
 
-# A norm before the last stage, or any head or neck but a classifier's, shows that the norms see maps.
+# A norm of an earlier stage, a neck, or a head other than a classifier's shows that the norms are
+# applied to feature maps.
 MMPRETRAIN_DENSE = Layout(
     'mmpretrain_dense',
     'mmpretrain.ConvNeXt in segmentors and detectors',
     _TRUNK
     + make_rows(
         ('norm{i}.{p}', 'norm{i}.{p}'),
-        (None, 'norm.{p}', 'the norm behind the pooling; a dense backbone has none'),
+        (None, 'norm.{p}', 'the norm after pooling, which a dense backbone does not have'),
         (None, 'head.{p}', 'a dense backbone has no classifier'),
     ),
     marker=r'(backbone\.)?norm[012]\.|(?!head\.)\w*(head|neck)\.',

@@ -1,13 +1,14 @@
-"""timm's names; also those of smp, open_clip and mmpretrain's TIMMBackbone behind their prefixes."""
+"""timm's names, which smp, open_clip and mmpretrain's TIMMBackbone have too, under a prefix."""
 
-from convnext_dense.checkpoints.layouts.layout import Layout, make_rows
-from convnext_dense.checkpoints.layouts.shapes import CONVOLUTION, GRN_VECTOR, LINEAR_TIMM
+from convnext_dense.checkpoints.layouts.layout import Layout, Row, make_rows
+from convnext_dense.checkpoints.layouts.shapes import CONVOLUTION, GRN_VECTOR, LINEAR_TIMM, Shape
 
-# Source: huggingface/pytorch-image-models timm/models/convnext.py, timm/layers/classifier.py @ v1.0.31.
-_RAW_MAPS = "timm gives each stage's raw map, without a norm of its own"
+# Source: huggingface/pytorch-image-models timm/models/convnext.py, timm/layers/classifier.py
+# @ v1.0.31.
+_RAW_MAPS = 'timm returns the raw feature maps, without output norms'
 
 
-def _trunk(stages: str, stem: str, pointwise=LINEAR_TIMM):
+def _trunk(stages: str, stem: str, pointwise: Shape = LINEAR_TIMM) -> tuple[Row, ...]:
     return make_rows(
         (f'{stem}{{k}}.{{p}}', 'downsample_layers.0.{k}.{p}'),
         (f'{stages}{{d}}.downsample.{{k}}.{{p}}', 'downsample_layers.{d}.{k}.{p}'),
@@ -34,7 +35,7 @@ TIMM = Layout(
     ),
 )
 
-# The norm sees the last map, before pooling: that is our norm of stage 3, and no other library's classifier.
+# The norm is applied to the last feature map, before pooling: our norm3. Only timm has this.
 TIMM_HNF = Layout(
     'timm_hnf',
     "timm's convnext_tiny_hnf: the norm before the pooling",
@@ -43,12 +44,12 @@ TIMM_HNF = Layout(
         ('norm_pre.{p}', 'norm3.{p}'),
         ('head.fc.{p}', 'head.{p}'),
         (None, 'norm{i}.{p}', _RAW_MAPS),
-        (None, 'norm.{p}', 'this classifier has its norm before the pooling'),
+        (None, 'norm.{p}', 'this classifier has its norm before pooling'),
     ),
     marker=r'norm_pre\.',
 )
 
-_HIDDEN = 'a classifier with a hidden layer, which only timm has'
+_HIDDEN = 'head with a hidden layer, which only timm has'
 TIMM_MLP_HEAD = Layout(
     'timm_mlp_head',
     "timm's convnext_large_mlp: a hidden layer in the head",
@@ -57,7 +58,7 @@ TIMM_MLP_HEAD = Layout(
         ('head.norm.{p}', 'norm.{p}'),
         ('head.pre_logits.fc.{p}', None, _HIDDEN),
         ('head.fc.{p}', None, _HIDDEN),
-        (None, 'head.{p}', 'a head without the hidden layer that this one has'),
+        (None, 'head.{p}', 'this layout has a head with a hidden layer'),
         (None, 'norm{i}.{p}', _RAW_MAPS),
     ),
     marker=r'head\.pre_logits\.',

@@ -1,9 +1,10 @@
-"""torchvision's names: one list of modules, stem and stages at its odd and even places."""
+"""torchvision's names: one list, with stem and downsampling at even and stages at odd indices."""
 
 from convnext_dense.checkpoints.layouts.layout import Layout, make_rows
 from convnext_dense.checkpoints.layouts.shapes import COLUMN
 
-# Source: pytorch/vision torchvision/models/convnext.py:ConvNeXt @ v0.26.0. It has no GRN: V2 is refused.
+# Source: pytorch/vision torchvision/models/convnext.py:ConvNeXt @ v0.26.0. It has no GRN, so V2 is
+# refused.
 TORCHVISION = Layout(
     'torchvision',
     'torchvision.models.convnext_*',
@@ -17,7 +18,7 @@ TORCHVISION = Layout(
         ('features.{2i+1}.{j}.layer_scale', 'stages.{i}.{j}.gamma', COLUMN),
         ('classifier.0.{p}', 'norm.{p}'),
         ('classifier.2.{p}', 'head.{p}'),
-        (None, 'norm{i}.{p}', 'torchvision has no norms for each stage'),
+        (None, 'norm{i}.{p}', 'torchvision has no output norms'),
     ),
 )
 

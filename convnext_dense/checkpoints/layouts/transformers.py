@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from convnext_dense.checkpoints.layouts.layout import Layout, make_rows
 
-# Source: huggingface/transformers src/transformers/models/convnext/modeling_convnext.py, .../convnextv2/
-# modeling_convnextv2.py, .../dinov3_convnext/modeling_dinov3_convnext.py @ v5.23.0; 4.56 for the older names.
+# Source: huggingface/transformers src/transformers/models/convnext/modeling_convnext.py,
+# .../convnextv2/modeling_convnextv2.py, .../dinov3_convnext/modeling_dinov3_convnext.py @ v5.23.0;
+# 4.56 for the older names.
 TRANSFORMERS = Layout(
     'transformers',
     'ConvNext and ConvNextV2: Model, ForImageClassification, Backbone, UperNet',
@@ -43,7 +44,7 @@ TRANSFORMERS_DINOV3 = Layout(
         (None, 'norm{i}.{p}', 'DINOv3 has no norms before the last stage'),
         (None, 'head.{p}', 'DINOv3 has no classifier'),
     ),
-    # One norm sees the pooled vector and the last map.
+    # One norm is applied to the pooled vector and to the last feature map.
     outside=make_rows(
         ('layer_norm.{p}', 'norm.{p}'),
         ('layer_norm.{p}', 'norm3.{p}'),
@@ -57,7 +58,7 @@ TRANSFORMERS_DINOV3_4 = replace(
     name='transformers_dinov3_4',
     about='DINOv3ConvNext as transformers 4.56 names it',
     base_for=lambda has_grn, has_head: '',
-    marker='(?!)',
-)  # only written: read alike
+    marker='(?!)',  # matches nothing: only written, its files are read as the one above
+)
 
 LAYOUTS = (TRANSFORMERS, TRANSFORMERS_DINOV3, TRANSFORMERS_DINOV3_4)

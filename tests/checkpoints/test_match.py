@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from convnext_dense.checkpoints.stem import adapt_stem
+from convnext_dense.checkpoints.match import adapt_stem
 from convnext_dense.models import ConvNeXt
 
 SMALL = dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32))
