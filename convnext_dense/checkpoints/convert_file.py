@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from convnext_dense.checkpoints.convert import Conversion, convert
+from convnext_dense.checkpoints.layouts import LAYOUTS
 from convnext_dense.checkpoints.read import read_file
 from convnext_dense.checkpoints.report import group_by_reason, shorten
 from convnext_dense.checkpoints.unwrap import Weights, unwrap
@@ -39,14 +40,16 @@ def convert_checkpoint(
         force: replace ``path`` if it exists.
 
     Raises:
-        CheckpointError: ``path`` exists or has another suffix, or the source cannot be read or
-            converted.
+        CheckpointError: ``path`` exists or has another suffix, ``to`` is unknown, or the source
+            cannot be read or converted.
     """
     path = Path(path).expanduser()
     if path.suffix not in _SUFFIXES:
         raise CheckpointError(
             f'the name of the file to write must end in {", ".join(_SUFFIXES)}; got {path}'
         )
+    if to not in LAYOUTS:
+        raise CheckpointError(f'no layout is called {to!r}; there are {", ".join(LAYOUTS)}')
     if path.exists() and not force:
         raise CheckpointError(f'{path} exists. Give another name, or --force to replace it.')
     content = read_file(source, trust_pickle)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -290,26 +290,21 @@ def _partner(name: str) -> str:
     return f'{path}.{other}'
 
 
-@dataclass
-class _Lists:
-    values: dict[str, Tensor] = field(default_factory=dict)
-    loaded: dict[str, str] = field(default_factory=dict)
-    explained: dict[str, dict[str, str]] = field(default_factory=dict)
-    named: dict[str, list[str]] = field(default_factory=dict)
-
-
 def _collect(outcomes: Iterable[Outcome]) -> LoadReport:
     """Sort the outcomes into the fields of a report."""
-    lists = _Lists()
+    values: dict[str, Tensor] = {}
+    loaded: dict[str, str] = {}
+    explained: dict[str, dict[str, str]] = {}
+    named: dict[str, list[str]] = {}
     for outcome in outcomes:
         if outcome.value is not None:
-            lists.values[outcome.name] = outcome.value
-            lists.loaded[outcome.name] = outcome.key
+            values[outcome.name] = outcome.value
+            loaded[outcome.name] = outcome.key
         if outcome.text:
-            lists.explained.setdefault(outcome.kind, {})[outcome.name] = outcome.text
+            explained.setdefault(outcome.kind, {})[outcome.name] = outcome.text
         elif outcome.kind != 'loaded':
-            lists.named.setdefault(outcome.kind, []).append(outcome.name)
-    fields: dict[str, Any] = dict(lists.explained)
-    for kind, names in lists.named.items():
+            named.setdefault(outcome.kind, []).append(outcome.name)
+    fields: dict[str, Any] = dict(explained)
+    for kind, names in named.items():
         fields[kind] = tuple(names)
-    return LoadReport(values=lists.values, loaded=lists.loaded, **fields)
+    return LoadReport(values=values, loaded=loaded, **fields)

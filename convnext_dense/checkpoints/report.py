@@ -72,14 +72,14 @@ class LoadReport:
         return '\n'.join(self._lines(most=None))
 
     def _lines(self, most: int | None) -> list[str]:
-        kind = ', '.join(part for part in (self.layout, self.arch) if part)
-        lines = [f'{self.source}: {kind}', _line('loaded', f'{len(self.loaded)} tensors')]
+        what = ', '.join(part for part in (self.layout, self.arch) if part)
+        lines = [f'{self.source}: {what}', _line('loaded', f'{len(self.loaded)} tensors')]
         if most is None:
-            for name, key in self.loaded.items():
-                lines.append(_line('', name if name == key else f'{name} from {key}'))
-        for kind in ('reshaped', 'adapted', 'fresh', 'dropped', 'misshapen'):
-            for reason, names in group_by_reason(getattr(self, kind)).items():
-                lines.append(_line(_TITLES[kind], f'{shorten(names, most)} ({reason})'))
+            for ours, key in self.loaded.items():
+                lines.append(_line('', ours if ours == key else f'{ours} from {key}'))
+        for name in ('reshaped', 'adapted', 'fresh', 'dropped', 'misshapen'):
+            for reason, names in group_by_reason(getattr(self, name)).items():
+                lines.append(_line(_TITLES[name], f'{shorten(names, most)} ({reason})'))
         if self.missing:
             lines.append(_line(_TITLES['missing'], shorten(self.missing, most)))
         unexpected = (*self.extra, *self.unexpected)

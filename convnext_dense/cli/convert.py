@@ -13,6 +13,23 @@ import argparse
 from convnext_dense.cli import options
 from convnext_dense.errors import CheckpointError
 
+# The keys of checkpoints.LAYOUTS, written here because importing those imports torch.
+LAYOUT_NAMES = (
+    'facebook',
+    'dinov3',
+    'fcmae',
+    'timm',
+    'timm_hnf',
+    'timm_mlp_head',
+    'timm_features',
+    'torchvision',
+    'transformers',
+    'transformers_dinov3',
+    'transformers_dinov3_4',
+    'mmpretrain',
+    'mmpretrain_dense',
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -25,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--to',
         default='facebook',
+        choices=LAYOUT_NAMES,
         metavar='LAYOUT',
-        help='facebook (the authors, and ours), timm, torchvision, transformers, mmpretrain or '
-        'another of docs/checkpoints.md (default: facebook)',
+        help=f'one of {", ".join(LAYOUT_NAMES)} (default: facebook, which is ours too)',
     )
     parser.add_argument(
         '--ema',

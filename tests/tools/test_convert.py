@@ -116,3 +116,13 @@ def test_as_a_process(tmp_path):
     assert (
         done.returncode == 1 and done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
     )
+
+
+def test_every_layout_can_be_chosen_and_no_other(tmp_path, command):
+    """The command lists the names itself, to start without torch."""
+    from convnext_dense.checkpoints import LAYOUTS
+    from convnext_dense.cli.convert import LAYOUT_NAMES
+
+    assert list(LAYOUT_NAMES) == list(LAYOUTS)
+    out = command('convert', 'none.pth', tmp_path / 'x.pth', '--to', 'tim', code=2)
+    assert "invalid choice: 'tim'" in out

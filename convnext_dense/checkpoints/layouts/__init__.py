@@ -1,7 +1,7 @@
 """The layouts of ConvNeXt checkpoints: one literal table each, used to read and to write.
 
-To add a layout, write a module with a table beside these and name it in ``_MODULES``. See
-``timm.py`` for an example, ``layout.py`` for what the columns mean.
+To add a layout, write a module with a table beside these, and name it in ``_MODULES`` and in the
+list of ``cli/convert.py``. See ``timm.py`` for an example, ``layout.py`` for what the columns mean.
 """
 
 from convnext_dense.checkpoints.layouts import facebook, mmpretrain, timm, torchvision, transformers
