@@ -106,7 +106,7 @@ def _sources() -> list[Path]:
     ]
 
 
-@pytest.mark.parametrize('name', [*STACKS, 'test', 'peers'])
+@pytest.mark.parametrize('name', [*STACKS, 'test', 'peers', 'lint'])
 def test_lock_pins_exactly(name):
     pin = re.compile(r'[a-z0-9-]+==[\w.]+(; python_version [<>]=? "3\.\d+")?')
     assert [line for line in _lines(name) if not pin.fullmatch(line)] == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -231,14 +231,12 @@ class _Renamed:
 
 
 def _rename_heads(weights: dict[str, Tensor], layout: str, to: str) -> dict[str, Tensor]:
-    """Rename UperNet's heads to transformers' names if asked for, else to mmseg's."""
-    renamed: Mapping[str, str] = {}
-    if to == 'transformers' and _has_mmseg_upernet(weights):
+    """Rename UperNet's heads to mmseg's names, or to transformers' if ``to`` asks for them."""
+    if to == layout:
+        return weights
+    renamed = name_as_mmseg(weights)
+    weights = {renamed.get(name, name): value for name, value in weights.items()}
+    if to == 'transformers':
         renamed = name_as_transformers(weights)
-    elif to != layout:
-        renamed = name_as_mmseg(weights)
-    return {renamed.get(name, name): value for name, value in weights.items()}
-
-
-def _has_mmseg_upernet(names: Iterable[str]) -> bool:
-    return any(name.startswith('decode_head.psp_modules.') for name in names)
+        weights = {renamed.get(name, name): value for name, value in weights.items()}
+    return weights

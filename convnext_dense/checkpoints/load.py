@@ -47,9 +47,10 @@ def load_pretrained(module: nn.Module, init_cfg: Mapping[str, Any]) -> LoadRepor
     """Load ``dict(type='Pretrained', checkpoint=...)`` into a module, to train it from there.
 
     What the module holds decides what is loaded: a dense backbone takes trunk and output norms, a
-    classifier its final norm and head too, a detector or segmentor everything. Two kinds of weights
-    may stay as initialized, and are reported: output norms that a classifier's file does not hold,
-    and a last layer for another number of classes. Everything else must be in the file.
+    classifier its final norm and head too, a detector or segmentor everything. Some weights may
+    stay as initialized, and are reported: the norms and the head of a backbone or classifier that
+    the file does not hold, a last layer for another number of classes, and counters of batch norm.
+    Everything else must be in the file.
 
     Args:
         module: a module whose parameters have our names.
@@ -160,7 +161,7 @@ def match_weights(
     _check(
         report, rules, source, _compare(file, _name_arch(variant, own, at), at, report), len(own)
     )
-    notes = _find_notes(module, file, report)
+    notes = _find_notes(module.get_submodule(at.removesuffix('.')), file, report)
     report = replace(report, arch=file.trunk.arch, notes=notes)
     return _complete(report, source, weights, own, state_dict, outside, prefix, file.layout)
 
@@ -176,7 +177,7 @@ def find_eps_notes(
         layout: the file's layout.
         has_final_norm: the module has a norm after pooling and took the file's.
     """
-    own = {norm.eps for norm in module.modules() if isinstance(norm, nn.LayerNorm)}
+    own = {part.eps for part in module.modules() if isinstance(part, nn.LayerNorm)}
     here = ', '.join(f'{eps:g}' for eps in sorted(own))
     notes = []
     if own - {trunk.norm_eps}:
@@ -284,14 +285,18 @@ def _compare(file: Converted, arch: str, at: str, report: LoadReport) -> str:
         )
     if file.trunk.arch != arch:
         return f' The file is {file.trunk.arch}, the model is {arch}.'
-    if any(name.endswith('.gamma') for name in report.missing):
+    if any(_is_layer_scale(name) for name in report.missing):
         return f' Both are {arch}; the file has no layer scale: layer_scale_init_value=0.'
-    if any(name.endswith('.gamma') for name in report.extra):
+    if any(_is_layer_scale(name) for name in report.extra):
         return (
             f' Both are {arch}; the file has layer scale: layer_scale_init_value=1.0, or leave it '
             'out.'
         )
     return f' Both are {arch}.'
+
+
+def _is_layer_scale(name: str) -> bool:
+    return name.endswith('.gamma') and not name.endswith('.grn.gamma')
 
 
 def _find_notes(module: nn.Module, file: Converted, report: LoadReport) -> tuple[str, ...]:

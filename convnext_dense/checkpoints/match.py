@@ -24,8 +24,8 @@ STEM_RULES = ('sum', 'repeat', 'mean')
 _PART = re.compile(r'(downsample_layers|stages|norm)\.?(\d+)\.')
 _UNKNOWN_PART = re.compile(r'(^|\.)(downsample_layers|stages|stem|features|embeddings)[._]')
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-# The last layer of each head in mmseg, mmdet and our classifier: its size depends on the number of
-# classes.
+# The last layers of our classifier, of mmseg's heads and of the common heads in mmdet: their size
+# depends on the number of classes.
 _FINAL_LAYERS = (
     'conv_seg',
     'fc_cls',
@@ -98,13 +98,13 @@ def match(own: Mapping[str, Tensor], file: Converted, at: str, rules: Rules) -> 
         outcomes.append(Outcome(kind, key))
 
     placed = _place(own, file, at, rules)
-    is_backbone = not at and not rules.exact
+    is_network = not at and not rules.exact  # a backbone or a classifier, to be trained
     for name, value in own.items():
         if name in placed:
             given = file.state_dict[placed[name]]
             outcomes.append(_take(name, file.source[placed[name]], given, value, rules))
         else:
-            may_be_new = is_backbone and _partner(name) not in placed
+            may_be_new = is_network and _partner(name) not in placed
             outcomes.append(_lack(name, may_be_new))
     for name, ours in placed.items():
         if name not in own:
@@ -229,7 +229,8 @@ def _take(name: str, key: str, given: Tensor, own: Tensor, rules: Rules) -> Outc
     if is_float and not torch.isfinite(given.to(own.dtype)).all():
         return Outcome('damaged', name)
     if fits(given, own):
-        return Outcome('loaded', name, value=given.reshape(own.shape), key=key)
+        value = given if given.shape == own.shape else given.reshape(own.shape)
+        return Outcome('loaded', name, value=value, key=key)
     if not rules.exact and _is_stem_for_other_channels(name, given, own):
         value = adapt_stem(given, own.shape[1], rules.in_channels)
         rule = rules.in_channels or 'the rule of timm'

@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (by default those of the process).
 
     Returns:
-        The exit code: 0, or 1 after an error that the user can correct, which is printed.
+        The exit code: 0; what the subcommand returns; or 1 after an error that the user can
+        correct, which is printed. argparse exits with 2.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     args = make_parser(arguments).parse_args(arguments)

@@ -185,7 +185,10 @@ class ConvNeXtBlock(nn.Module):
         return self._packed
 
     def set_optimized(self, enabled: bool) -> None:
-        """Allow packed weights wherever :func:`path.choose_path` finds that they can be used."""
+        """Allow packed weights wherever the block does not fall back to 'full'.
+
+        Memory mode 'full' always does.
+        """
         self.optimized = enabled
         self._packed = None
 

@@ -35,8 +35,8 @@ class BlockSettings(NamedTuple):
     Args:
         norm_eps: epsilon of LayerNorm.
         grn_eps: epsilon of GRN.
-        dtype: of the branch.
-        result_dtype: of the block's result.
+        dtype: dtype of the branch.
+        result_dtype: dtype of the block's result.
         keep_hidden: keep the hidden layer for the backward pass.
     """
 
@@ -82,7 +82,7 @@ class MemorySavingBlock(torch.autograd.Function):
 
         do = scale * dout
         dr = W2^T (gamma * do)
-        dg = grn'(dr);  dh = gelu'(h) * dg
+        dg = grn'(dr) in V2, dr in V1;  dh = gelu'(h) * dg
         da = W1^T dh
         dy = norm'(da)
         dx = dout + dwconv'(dy)
@@ -92,6 +92,8 @@ class MemorySavingBlock(torch.autograd.Function):
         P = sum do r^T;  s = sum do
         dgamma = sum_k (P * W2)_ck + b2 * s;  dW2 = gamma * P;  db2 = gamma * s
         dW1 = sum dh a^T;  db1 = sum dh
+
+    The derivatives norm', grn' and dwconv' are in ``ops/torch_ops.py``.
 
     dgamma follows from P, so the output of W2 is not kept. LayerNorm and GELU are recomputed. Where
     the device's operations ask for it, everything between y and dy runs over tiles of pixels,
@@ -201,15 +203,16 @@ class _PointwiseLayers:
         ops, w, settings = self.ops, self.w, self.settings
         a, mean, rstd = ops.layer_norm(y, w.norm_weight, w.norm_bias, settings.norm_eps)  # (M, C)
         h = self._hidden_layer(index, a)  # (M, 4C)
-        r = F.gelu(h)  # (M, 4C)
+        r = g = F.gelu(h)  # (M, 4C)
 
         do = self._scaled(dout, scale)  # (M, C)
-        dg = ops.linear_input_grad(self._times_gamma(do), self.weight2)  # (M, 4C)
+        dr = ops.linear_input_grad(self._times_gamma(do), self.weight2)  # (M, 4C)
+        dg = dr
         if w.grn_gamma is not None and w.grn_beta is not None:
-            g = r
             r = ops.global_response_norm(g, w.grn_gamma, w.grn_beta, settings.grn_eps)
-            dg, *grn_grads = ops.global_response_norm_backward(dg, g, w.grn_gamma, settings.grn_eps)
-            self._add(['grn_gamma', 'grn_beta'], grn_grads)
+            dg, *grn_grads = ops.global_response_norm_backward(dr, g, w.grn_gamma, settings.grn_eps)
+            if self.needs_parameters:
+                self._add(['grn_gamma', 'grn_beta'], grn_grads)
         if self.needs_parameters:
             # P and s of the formulas
             p_and_s = ops.linear_weight_grad(do, r.to(do.dtype))  # (C, 4C), (C,)
@@ -245,7 +248,8 @@ class _PointwiseLayers:
         """The product scale * dout, in the dtype for the sum P."""
         if scale is not None:
             dout = dout * scale
-        # A GradScaler multiplies dout by up to 2^16: without gamma, P exceeds 65504 in fp16.
+        # A GradScaler multiplies dout by up to 2^16, and P is not yet multiplied by gamma: it can
+        # exceed 65504 in fp16.
         if self.settings.dtype == torch.float16 and self.w.gamma is not None:
             return dout.to(torch.float32)
         return dout.to(self.settings.dtype)

@@ -57,7 +57,8 @@ class PackedBlock:
     def fits(self, parameters: BlockParameters, settings: BlockSettings) -> bool:
         """Whether parameters and settings are those that this block was made from.
 
-        The parameters are compared bit by bit, because ``.data`` can be written without any trace.
+        The bits of the parameters are compared, of matrices by the sum of each row, because
+        ``.data`` can be written without any trace.
         """
         return self._made_from == (_fingerprint(parameters), settings)
 
@@ -140,8 +141,8 @@ def _fingerprint(parameters: BlockParameters) -> tuple:
 def _bits(parameter: Tensor) -> tuple:
     """Address, dtype, count of changes, and the bits as integers; of a matrix one sum for each row.
 
-    A change of one element changes the sum of its row. Not detected: permuting elements within a
-    row.
+    A change of one element changes the sum of its row. Not detected: writing through ``.data``
+    what keeps the sum of every row, such as a permutation within a row.
     """
     bits = parameter.detach().view(_INTEGERS[parameter.dtype])
     if bits.dim() == 2:

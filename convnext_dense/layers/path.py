@@ -4,8 +4,9 @@
 'packed' the folded weights of ``packed.py``, for inference on a CPU. Results are the same up to
 rounding.
 
-Each condition stands once, in :func:`why_full` or :func:`why_not_packed`. These are generators: a
-decision stops at the first reason, and a call without reasons formats no text.
+Each condition stands once, in :func:`why_full` or :func:`why_not_packed`, except that
+:func:`choose_path` asks for a compiler first. They are generators: a decision stops at the first
+reason, and a call without reasons formats no text.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from convnext_dense.layers.norm import GlobalResponseNorm
 if TYPE_CHECKING:
     from convnext_dense.layers.block import ConvNeXtBlock
 
-# A CPU's map with fewer elements (N x C x H x W) is faster in 'full', because 'saving' makes more
-# and smaller calls. Twice as many without gradients. Measured by benchmarks/cpu_blocks.py.
+# A CPU's map with fewer elements (N x C x H x W) is faster in 'full', because the other paths make
+# more and smaller calls. The limit is twice as high without gradients if the block is not packed.
+# Measured by benchmarks/cpu_blocks.py.
 SMALL_MAP = 2**17
-# But with this many channels or more, the products of 'saving' are so much faster that it wins.
+# With this many channels or more, the products of the other paths are so much faster that they win,
+# except without gradients if the block is not packed.
 WIDE_MAP = 768
 
 _PART_TYPES = {

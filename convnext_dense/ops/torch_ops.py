@@ -233,7 +233,7 @@ class TorchOps:
         else:
             return (residual + y).to(residual.dtype)
         # The sum has the dtype of the factor: bf16 for a bf16 residual, which saves a cast. For
-        # fp16 it is fp32, because fp16 cannot represent gamma's initial value 1e-6.
+        # fp16 it is fp32, because fp16 holds gamma's initial value 1e-6 only roughly.
         factor = factor.to(torch.promote_types(residual.dtype, torch.bfloat16))
         return torch.addcmul(residual, y, factor).to(residual.dtype)
 

@@ -207,7 +207,7 @@ def _iter_notes(cfg: Config, arch: str, arguments: dict, recipe: Recipe) -> Iter
             f'{get_checkpoint(arch) or "none"} for {arch}, for images of three channels; '
             '--checkpoint takes any other.'
         )
-    elif 'convnextv2' in arguments['init_cfg']['checkpoint']:
+    elif arguments['init_cfg']['checkpoint'] == get_checkpoint(arch) and arch.startswith('v2_'):
         yield "The authors' V2 weights are for non-commercial use (CC BY-NC 4.0)."
     yield f'lr {recipe.lr:g} is for 16 images a step, over all GPUs.'
     if not has_warmup(cfg):

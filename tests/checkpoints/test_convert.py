@@ -138,6 +138,9 @@ def test_upernet_of_smp_becomes_mmsegs():
         f'{name.replace("{n}", str(i))}.weight' for name in SMP.values() for i in range(4)
     }
     assert convert_state_dict(theirs, 'timm_features').keys() == theirs.keys()
+    in_transformers = convert_state_dict(theirs, 'transformers')
+    assert 'decode_head.classifier.weight' in in_transformers
+    assert 'decode_head.conv_seg.weight' not in in_transformers
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from torch import nn
 
 from convnext_dense.checkpoints import load as load_module
 from convnext_dense.checkpoints import load_pretrained, load_trunk, load_weights
+from convnext_dense.errors import CheckpointError
 from convnext_dense.models import ConvNeXt, ConvNeXtClassifier
 
 DIMS = (8, 16, 24, 32)
@@ -485,3 +486,30 @@ def test_modules_without_a_convnext_are_matched_by_name(tmp_path):
     )
     with pytest.raises(ValueError, match=message):
         load_weights(linear, path)
+
+
+def test_a_missing_grn_is_not_called_layer_scale():
+    arch = SMALL | dict(use_grn=True)
+    weights = random_weights(ConvNeXt(arch))
+    del weights['stages.0.0.grn.gamma']
+    with pytest.raises(CheckpointError) as error:
+        load_trunk(ConvNeXt(arch), weights)
+    assert 'stages.0.0.grn.gamma' in str(error.value)
+    assert 'layer_scale_init_value' not in str(error.value)
+
+
+def test_epsilons_outside_the_backbone_are_not_compared():
+    class Detector(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = ConvNeXt(SMALL)
+            self.neck = nn.LayerNorm(8, eps=1e-5)
+
+    detector = Detector()
+    report = load_trunk(detector, random_weights(detector))
+    assert report.notes == ()
+
+
+def test_a_module_takes_its_own_state_dict():
+    model = ConvNeXt(SMALL)
+    assert load_trunk(model, model.state_dict()).complete
