@@ -13,7 +13,6 @@ The whole pipe, in the order in which :func:`load_checkpoint` goes through it::
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +39,6 @@ _FIELDS: dict[str, tuple | None] = {
     'keep_norm': (None, True, False),
 }
 _TRANSFORMERS_FINAL_EPS = 1e-12
-_STAGE = re.compile(r'(?:stages|downsample_layers|norm)\.?(\d+)\.')
 
 
 def load_pretrained(module: nn.Module, init_cfg: Mapping[str, Any]) -> LoadReport:
@@ -156,8 +154,7 @@ def match_weights(
             f"{source} cannot be converted to the authors' names: {error}"
         ) from error
     variant = getattr(module.get_submodule(at.removesuffix('.')), 'variant', None)
-    report = match(own, file, at, rules)
-    report = _refuse_stages_beyond(report, file, variant)
+    report = match(own, file, at, rules, None if variant is None else len(variant.depths))
     _check(
         report, rules, source, _compare(file, _name_arch(variant, own, at), at, report), len(own)
     )
@@ -230,25 +227,6 @@ def _cut(
             'prefix out to have it found.'
         )
     return inside, outside
-
-
-def _refuse_stages_beyond(
-    report: LoadReport, file: Converted, variant: Variant | None
-) -> LoadReport:
-    """Report weights of stages that the module's arch does not define as extra, not as dropped.
-
-    :func:`match` only sees which stages are built, which may be fewer than the arch has.
-    """
-    if variant is None:
-        return report
-    dropped = dict(report.dropped)
-    extra = list(report.extra)
-    for name, key in file.source.items():
-        stage = _STAGE.match(name.removeprefix(file.own_prefix))
-        if stage and int(stage[1]) >= len(variant.depths) and key in dropped:
-            del dropped[key]
-            extra.append(key)
-    return replace(report, dropped=dropped, extra=tuple(extra))
 
 
 def _name_arch(variant: Variant | None, own: Mapping[str, Tensor], at: str) -> str:

@@ -83,7 +83,13 @@ def find_trunks(names: Iterable[str]) -> list[str]:
     return [name.removesuffix(STEM) for name in names if f'.{name}'.endswith(f'.{STEM}')]
 
 
-def match(own: Mapping[str, Tensor], file: Converted, at: str, rules: Rules) -> LoadReport:
+def match(
+    own: Mapping[str, Tensor],
+    file: Converted,
+    at: str,
+    rules: Rules,
+    num_stages: int | None = None,
+) -> LoadReport:
     """Match a converted file to a module with one trunk.
 
     Args:
@@ -91,6 +97,7 @@ def match(own: Mapping[str, Tensor], file: Converted, at: str, rules: Rules) -> 
         file: the weights in our names.
         at: prefix of the trunk in ``own``.
         rules: how far they may differ.
+        num_stages: stages of the module's arch, which may be more than are built; None if unknown.
     """
     outcomes = [Outcome('dropped', key, reason) for key, reason in file.dropped.items()]
     for key in file.unexpected:
@@ -108,7 +115,7 @@ def match(own: Mapping[str, Tensor], file: Converted, at: str, rules: Rules) -> 
             outcomes.append(_lack(name, may_be_new))
     for name, ours in placed.items():
         if name not in own:
-            outcomes.append(_leave(name, file.source[ours], at, own))
+            outcomes.append(_leave(name, file.source[ours], at, own, num_stages))
     return _collect(outcomes)
 
 
@@ -250,11 +257,15 @@ def _lack(name: str, may_be_new: bool) -> Outcome:
     return Outcome('missing', name)
 
 
-def _leave(name: str, key: str, at: str, own: Mapping[str, Tensor]) -> Outcome:
+def _leave(
+    name: str, key: str, at: str, own: Mapping[str, Tensor], num_stages: int | None
+) -> Outcome:
     """A weight that the module does not have, the file's ``key``: known and not needed, or not."""
     short = name.removeprefix(at)
     part = _PART.match(short)
     if part:
+        if num_stages is not None and int(part[2]) >= num_stages:
+            return Outcome('extra', key)
         is_built = any(other.startswith(f'{at}stages.{part[2]}.') for other in own)
         if not is_built:
             text = f'of stage {part[2]}, which is not built: it is past the last of out_indices'

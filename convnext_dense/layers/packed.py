@@ -13,7 +13,6 @@ _INTEGERS = {
     torch.float32: torch.int32,
     torch.bfloat16: torch.int16,
     torch.float16: torch.int16,
-    torch.float64: torch.int64,
 }
 
 
